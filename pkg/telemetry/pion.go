@@ -1,0 +1,59 @@
+package telemetry
+
+import (
+	"fmt"
+
+	"github.com/pion/logging"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// PionFactory makes loggers for pion's libraries that write through zap, one
+// name a scope.
+//
+// What these libraries report is mostly caused by the peer (checks that fail,
+// records that do not decrypt), so their warnings and errors are lowered by
+// one level, and their debug and trace lines only appear if Trace is set.
+type PionFactory struct {
+	Log   *zap.Logger
+	Trace bool
+}
+
+// NewLogger implements logging.LoggerFactory.
+func (f PionFactory) NewLogger(scope string) logging.LeveledLogger {
+	return pionLogger{log: f.Log.Named(scope), trace: f.Trace}
+}
+
+type pionLogger struct {
+	log   *zap.Logger
+	trace bool
+}
+
+func (l pionLogger) Trace(msg string) { l.tracing(msg) }
+func (l pionLogger) Debug(msg string) { l.tracing(msg) }
+func (l pionLogger) Info(msg string)  { l.write(zapcore.DebugLevel, msg) }
+func (l pionLogger) Warn(msg string)  { l.write(zapcore.InfoLevel, msg) }
+func (l pionLogger) Error(msg string) { l.write(zapcore.WarnLevel, msg) }
+
+func (l pionLogger) Tracef(format string, args ...any) { l.tracing(format, args...) }
+func (l pionLogger) Debugf(format string, args ...any) { l.tracing(format, args...) }
+func (l pionLogger) Infof(format string, args ...any)  { l.write(zapcore.DebugLevel, format, args...) }
+func (l pionLogger) Warnf(format string, args ...any)  { l.write(zapcore.InfoLevel, format, args...) }
+func (l pionLogger) Errorf(format string, args ...any) { l.write(zapcore.WarnLevel, format, args...) }
+
+func (l pionLogger) tracing(format string, args ...any) {
+	if l.trace {
+		l.write(zapcore.DebugLevel, format, args...)
+	}
+}
+
+// write formats only what will be written: the libraries log on every packet.
+func (l pionLogger) write(level zapcore.Level, format string, args ...any) {
+	if !l.log.Core().Enabled(level) {
+		return
+	}
+	if len(args) > 0 {
+		format = fmt.Sprintf(format, args...)
+	}
+	l.log.Log(level, format)
+}
