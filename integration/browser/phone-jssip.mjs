@@ -1,0 +1,76 @@
+// A browser phone on JsSIP. Same methods as phone-sipjs.mjs.
+import JsSIP from 'jssip';
+import { microphoneStream } from './audio.mjs';
+
+export class JsSipPhone {
+  constructor(note) {
+    this.note = note; // note(fields): what happened to the current call
+    this.session = null;
+  }
+
+  register({ server, uri, user, password, ringSeconds }) {
+    this.ua = new JsSIP.UA({
+      sockets: [new JsSIP.WebSocketInterface(server)],
+      uri,
+      authorization_user: user,
+      password,
+      no_answer_timeout: ringSeconds,
+    });
+    this.ua.on('newRTCSession', (event) => {
+      if (event.originator === 'remote') this.take(event.session, 'incoming');
+    });
+    return new Promise((resolve, reject) => {
+      this.ua.on('registered', () => resolve());
+      this.ua.on('registrationFailed', (e) => reject(new Error(`registration failed: ${e.cause}`)));
+      this.ua.start();
+    });
+  }
+
+  take(session, state) {
+    this.session = session;
+    this.note({ state, code: 0, cause: '', heldByPeer: false });
+    session.on('progress', (e) => {
+      if (e.originator === 'remote') this.note({ state: 'ringing', code: e.response.status_code });
+    });
+    session.on('confirmed', () => this.note({ state: 'confirmed' }));
+    session.on('ended', (e) => this.note({ state: 'ended', cause: e.cause, by: e.originator }));
+    session.on('failed', (e) =>
+      this.note({ state: 'ended', cause: e.cause, by: e.originator, code: e.message?.status_code ?? 0 }));
+    session.on('hold', (e) => e.originator === 'remote' && this.note({ heldByPeer: true }));
+    session.on('unhold', (e) => e.originator === 'remote' && this.note({ heldByPeer: false }));
+  }
+
+  async call(target, hz) {
+    const mediaStream = await microphoneStream(hz);
+    this.take(this.ua.call(target, { mediaStream, pcConfig: { iceServers: [] } }), 'calling');
+  }
+
+  async answer(hz) {
+    const mediaStream = await microphoneStream(hz);
+    this.session.answer({ mediaStream, pcConfig: { iceServers: [] } });
+  }
+
+  reject(code) {
+    this.session.terminate({ status_code: code });
+  }
+
+  hangup() {
+    this.session.terminate(); // CANCEL before the answer, BYE after it
+  }
+
+  hold() {
+    return new Promise((resolve, reject) => {
+      if (!this.session.hold({}, resolve)) reject(new Error('JsSIP cannot hold now'));
+    });
+  }
+
+  unhold() {
+    return new Promise((resolve, reject) => {
+      if (!this.session.unhold({}, resolve)) reject(new Error('JsSIP cannot resume now'));
+    });
+  }
+
+  peerConnection() {
+    return this.session?.connection;
+  }
+}

@@ -1,0 +1,70 @@
+package harness
+
+import (
+	"fmt"
+	"net"
+	"strconv"
+)
+
+// Media is a running media daemon, rtpengine or mediad: they take the same
+// options, which is the point.
+type Media struct {
+	*Process
+	NG
+	Host     string // address of its media ports
+	Low, Top int    // range of its media ports
+}
+
+// mediaPorts is how many media ports one daemon of an exam gets.
+const mediaPorts = 400
+
+// StartMedia runs program (a name in PATH or a path) on host.
+func StartMedia(program, name, host, dir string) (*Media, error) {
+	port, err := FreePort(host)
+	if err != nil {
+		return nil, err
+	}
+	m := &Media{NG: NG{Address: net.JoinHostPort(host, strconv.Itoa(port))}, Host: host, Low: 30000}
+	m.Top = m.Low + mediaPorts - 1
+	m.Process, err = Start(Spec{Name: name, Path: program, Dir: dir, Args: []string{
+		"--config-file=none", "--table=-1", "--foreground", "--log-stderr", "--log-level=7",
+		"--interface=" + host, "--listen-ng=" + m.Address,
+		fmt.Sprintf("--port-min=%d", m.Low), fmt.Sprintf("--port-max=%d", m.Top),
+		"--delete-delay=0",
+	}})
+	if err != nil {
+		return nil, err
+	}
+	if err := m.Ready(m.Ping); err != nil {
+		return nil, m.fail(err)
+	}
+	return m, nil
+}
+
+// fail ends the process and returns err, for a start that did not work.
+func (p *Process) fail(err error) error {
+	if p.Running() {
+		_ = p.Stop()
+	}
+	return err
+}
+
+// Idle returns an error that names what the daemon still holds: calls, or UDP
+// sockets in its media range.
+func (m *Media) Idle() error {
+	calls, err := m.Calls()
+	if err != nil {
+		return err
+	}
+	if len(calls) > 0 {
+		return fmt.Errorf("%s still has calls %v", m.Name, calls)
+	}
+	ports, err := UDPPorts(m.PID(), m.Low, m.Top)
+	if err != nil {
+		return err
+	}
+	if len(ports) > 0 {
+		return fmt.Errorf("%s still holds the media ports %v", m.Name, ports)
+	}
+	return nil
+}
