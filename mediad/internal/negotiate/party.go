@@ -1,0 +1,240 @@
+package negotiate
+
+import (
+	"net/netip"
+
+	ng "github.com/tandem-sbc/tandem/ng-protocol"
+	"github.com/tandem-sbc/tandem/pkg/sdp"
+)
+
+// Party is a snapshot of one side of a call: what its last SDP said and what
+// it was told in return. It is plain data. The zero value with a tag is a
+// party that nothing is known of yet. Plan never writes into the parties that
+// it is handed, it returns new ones.
+type Party struct {
+	Tag     string
+	Sides   []Side  // one for each m= line, in order; never shrinks
+	Session Session // session-level facts
+}
+
+// Side is one media of one party.
+type Side struct {
+	Remote Remote // what the party's last SDP said
+	Local  Local  // what the local side that faces the party has to be
+}
+
+// Session holds the session-level facts of a party.
+type Session struct {
+	// BundleOffered tells that the party's last offer had an a=group:BUNDLE
+	// line (RFC 9143).
+	BundleOffered bool
+
+	// ICEOptions are the words of the party's a=ice-options lines.
+	ICEOptions []string
+
+	// Sent describes the last body that this party was given, for the
+	// replace words that number versions and keep the origin.
+	Sent SentOrigin
+}
+
+// SentOrigin is the o= line that a party was given last.
+type SentOrigin struct {
+	Username string
+	ID       string
+	Version  uint64
+	Address  string // "IN IP4 192.0.2.1"
+	Digest   uint64 // of the body without its o= line, to notice a change
+	Valid    bool   // a body has been sent
+}
+
+// Remote is what the last SDP of a party said about one media.
+type Remote struct {
+	Type     string // "audio", "video", "image", …
+	Protocol string // as written in the m= line
+	Rejected bool   // port 0 in the m= line
+
+	// RTP and RTCP are where the party wants its packets: the address in the
+	// SDP, or "received from" with the flag SIP source address. Invalid if
+	// there is none (refused, c=0.0.0.0, a host name).
+	RTP  netip.AddrPort
+	RTCP netip.AddrPort
+
+	RTCPMux   bool // a=rtcp-mux was there (RFC 5761)
+	Direction sdp.Direction
+	Hold      bool // connection address 0.0.0.0 or ::
+	MID       string
+	ICE       RemoteICE
+
+	Fingerprints []sdp.Fingerprint
+	Setup        sdp.Setup // RFC 4145, RFC 5763
+	TLSID        string    // RFC 8842
+	Crypto       []Crypto  // a=crypto lines that could be read, in order
+
+	Payloads []sdp.Payload
+	Ptime    int // milliseconds, 0 = absent
+}
+
+// RemoteICE is the ICE part of a party's SDP. Ufrag is empty if the party
+// does not do ICE.
+type RemoteICE struct {
+	Ufrag           string
+	Pwd             string
+	Lite            bool
+	Trickle         bool
+	Candidates      []sdp.Candidate
+	EndOfCandidates bool
+}
+
+// Crypto is one a=crypto line (RFC 4568).
+type Crypto struct {
+	Tag   int
+	Suite string // upper case
+	Key   []byte // master key followed by master salt
+
+	MKI                 []byte // empty = none
+	UnencryptedSRTP     bool
+	UnencryptedSRTCP    bool
+	UnauthenticatedSRTP bool
+}
+
+// Local is what the local side that faces one party has to be. After Plan the
+// call makes it so: ports, ICE agent, DTLS endpoint, keys. It is the whole
+// truth, not a difference: what is unchanged from one Plan to the next stays
+// as it is.
+type Local struct {
+	// Active tells that the media is relayed. If not (port 0, or a protocol
+	// that is only passed on as text), no port is needed and those held may be
+	// released.
+	Active bool
+
+	Interface string           // name of the local interface
+	Family    ng.AddressFamily // of the local address
+	Protocol  string           // profile spoken towards the party
+	RTCPPort  bool             // a second local port for RTCP is needed and advertised
+	RTCPMux   bool             // RTP and RTCP share the first port, both ways
+
+	ICE  LocalICE
+	DTLS LocalDTLS
+	SDES LocalSDES
+
+	Source Source
+
+	Direction sdp.Direction // what the party was last told, from our point of view
+	MID       string        // a=mid that the party was given
+	Bundle    bool          // part of the BUNDLE group agreed with the party
+}
+
+// LocalICE tells whether and how the local side does ICE (RFC 8445).
+type LocalICE struct {
+	Mode ICEMode
+
+	// Generation counts ICE restarts. New credentials and a new agent are
+	// needed when it differs from that of the agent in place. 0 = never
+	// done ICE.
+	Generation int
+
+	Controlling bool
+	RelayOnly   bool // ICE=force-relay: candidates are of type relay
+}
+
+// ICEMode is the way in which a local side does ICE.
+type ICEMode uint8
+
+// Values of ICEMode.
+const (
+	ICENone ICEMode = iota
+	ICEFull
+	ICELite
+)
+
+// LocalDTLS tells whether and how the local side does DTLS-SRTP (RFC 5763).
+type LocalDTLS struct {
+	Role DTLSRole
+	Hash string // of the fingerprint, lower case: "sha-256"
+
+	// Generation counts associations. A new handshake is needed when it
+	// differs from that of the association in place (RFC 8842 §4). 0 = never
+	// done DTLS.
+	Generation int
+}
+
+// DTLSRole is the part that the local side plays in the handshake.
+type DTLSRole uint8
+
+// Values of DTLSRole. DTLSUndecided (a=setup:actpass sent, no answer yet) must
+// accept a ClientHello that overtakes the answer.
+const (
+	DTLSNone DTLSRole = iota
+	DTLSPassive
+	DTLSActive
+	DTLSUndecided
+)
+
+// LocalSDES tells whether and how the local side does SDES (RFC 4568).
+type LocalSDES struct {
+	// Lines are the a=crypto lines that the party gets or got. The call makes
+	// one key for each and keeps it as long as tag and suite stay.
+	Lines []SDESLine
+
+	// Chosen is the tag of the line in use, 0 = none yet. The key that we
+	// protect with is ours of this tag; the key of the party is the line of
+	// Remote.Crypto with RemoteTag.
+	Chosen    int
+	RemoteTag int
+
+	Suite string // of the chosen line
+}
+
+// SDESLine is an a=crypto line without its key.
+type SDESLine struct {
+	Tag   int
+	Suite string
+
+	UnencryptedSRTP     bool
+	UnencryptedSRTCP    bool
+	UnauthenticatedSRTP bool
+}
+
+// Source is the policy for packets that arrive from the party.
+type Source struct {
+	Learning   ng.EndpointLearning // never LearningAbsent
+	Strict     bool                // after learning, drop packets from elsewhere
+	Handover   bool                // after learning, follow a changed source
+	Asymmetric bool                // send to the SDP address, never to a learned one
+}
+
+// Security tells how media is protected between the party and the local side.
+type Security uint8
+
+// Values of Security.
+const (
+	SecurityNone Security = iota
+	SecuritySDES
+	SecurityDTLS
+)
+
+// Security tells what protects the media of s. With an SDP answer still to
+// come, DTLS goes before SDES.
+func (s *Side) Security() Security {
+	switch {
+	case s.Local.DTLS.Role != DTLSNone:
+		return SecurityDTLS
+	case len(s.Local.SDES.Lines) > 0:
+		return SecuritySDES
+	}
+	return SecurityNone
+}
+
+// InboundCrypto returns the party's line whose key protects what it sends;
+// false as long as none is agreed.
+func (s *Side) InboundCrypto() (Crypto, bool) {
+	if s.Local.SDES.Chosen == 0 {
+		return Crypto{}, false
+	}
+	for _, c := range s.Remote.Crypto {
+		if c.Tag == s.Local.SDES.RemoteTag {
+			return c, true
+		}
+	}
+	return Crypto{}, false
+}

@@ -1,0 +1,188 @@
+// Package sdp edits session descriptions (RFC 8866) without disturbing what it
+// does not understand. The received bytes are indexed once by line; fields are
+// parsed on demand and leniently; edits are recorded beside the lines and the
+// result is spliced together from the received bytes. Unknown lines, their
+// order, their spacing and the line ending survive as they came.
+package sdp
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+)
+
+// Bounds of what Parse accepts.
+const (
+	MaxBytes  = 64 << 10 // of a body
+	MaxLines  = 4096     // in a body
+	MaxMedias = 256      // m= lines in a body
+)
+
+// Errors of Parse.
+var (
+	ErrTooBig = errors.New("sdp: body too big")
+	ErrNoSDP  = errors.New("sdp: not a session description")
+)
+
+// Document is a session description under edit. It is not safe for concurrent
+// use.
+type Document struct {
+	src     []byte
+	eol     string
+	lines   []line
+	session Section
+	medias  []*Section
+}
+
+// line is one line of the input and what is to become of it.
+type line struct {
+	start, end int    // in src, without the line ending
+	next       int    // in src, start of the next line
+	typ        byte   // 'v', 'o', 'm', …; 0 = not of the form x=…
+	deleted    bool   // not to be emitted
+	text       string // replacement if replaced
+	replaced   bool
+	after      []string // lines inserted behind it, without line ending
+}
+
+// Section is the session part of a document, or one m= line with what
+// belongs to it.
+type Section struct {
+	doc         *Document
+	first, last int // lines [first, last)
+	head        []string
+}
+
+// Parse indexes body. It fails only if the body exceeds the bounds or does not
+// begin with a line of the form "v=…" (blank lines before it are tolerated).
+// The document keeps its own copy of body.
+func Parse(body []byte) (*Document, error) {
+	if len(body) > MaxBytes {
+		return nil, fmt.Errorf("%w: %d bytes", ErrTooBig, len(body))
+	}
+	d, err := index(bytes.Clone(body))
+	if err != nil {
+		return nil, err
+	}
+	for i := range d.lines {
+		if d.lines[i].start == d.lines[i].end {
+			continue
+		}
+		if d.lines[i].typ != 'v' {
+			break
+		}
+		return d, nil
+	}
+	return nil, ErrNoSDP
+}
+
+// ParseFragment is Parse for a body that has no v= line, such as a trickle ICE
+// fragment (RFC 8840).
+func ParseFragment(body []byte) (*Document, error) {
+	if len(body) > MaxBytes {
+		return nil, fmt.Errorf("%w: %d bytes", ErrTooBig, len(body))
+	}
+	return index(bytes.Clone(body))
+}
+
+func index(src []byte) (*Document, error) {
+	d := &Document{src: src, eol: "\r\n", lines: make([]line, 0, bytes.Count(src, []byte{'\n'})+1)}
+	d.session.doc = d
+	section := &d.session
+	for pos := 0; pos < len(src); {
+		if len(d.lines) == MaxLines {
+			return nil, fmt.Errorf("%w: more than %d lines", ErrTooBig, MaxLines)
+		}
+		l := cut(src, pos)
+		if len(d.lines) == 0 && l.next-l.end == 1 {
+			d.eol = string(src[l.end:l.next]) // bare LF (or bare CR)
+		}
+		if l.typ == 'm' {
+			if len(d.medias) == MaxMedias {
+				return nil, fmt.Errorf("%w: more than %d m= lines", ErrTooBig, MaxMedias)
+			}
+			section.last = len(d.lines)
+			section = &Section{doc: d, first: len(d.lines)}
+			d.medias = append(d.medias, section)
+		}
+		d.lines = append(d.lines, l)
+		pos = l.next
+	}
+	section.last = len(d.lines)
+	return d, nil
+}
+
+// cut finds the line that begins at pos: it ends with CRLF, LF, a CR alone or
+// the end of the input.
+func cut(src []byte, pos int) line {
+	l := line{start: pos, end: len(src), next: len(src)}
+	if n := bytes.IndexAny(src[pos:], "\r\n"); n >= 0 {
+		l.end = pos + n
+		l.next = l.end + 1
+		if src[l.end] == '\r' && l.next < len(src) && src[l.next] == '\n' {
+			l.next++
+		}
+	}
+	if l.end-l.start >= 2 && src[l.start+1] == '=' {
+		l.typ = src[l.start]
+	}
+	return l
+}
+
+// Session returns the part before the first m= line.
+func (d *Document) Session() *Section { return &d.session }
+
+// Medias returns the m= sections in order.
+func (d *Document) Medias() []*Section { return d.medias }
+
+// Bytes emits the document with all edits. Without edits it returns the bytes
+// that were parsed.
+func (d *Document) Bytes() []byte {
+	out := make([]byte, 0, len(d.src)+512)
+	for _, text := range d.session.head {
+		out = d.appendLine(out, text)
+	}
+	for i := range d.lines {
+		l := &d.lines[i]
+		switch {
+		case l.deleted:
+		case l.replaced:
+			out = append(out, l.text...)
+			out = append(out, d.ending(l)...)
+		default:
+			out = append(out, d.src[l.start:l.next]...)
+		}
+		if len(l.after) == 0 {
+			continue
+		}
+		// Behind a last line without an ending, or what is left of it.
+		if n := len(out); n > 0 && out[n-1] != '\n' && out[n-1] != '\r' {
+			out = append(out, d.eol...)
+		}
+		for _, text := range l.after {
+			out = d.appendLine(out, text)
+		}
+	}
+	return out
+}
+
+func (d *Document) appendLine(out []byte, text string) []byte {
+	return append(append(out, text...), d.eol...)
+}
+
+// ending returns the line ending that l had.
+func (d *Document) ending(l *line) []byte { return d.src[l.end:l.next] }
+
+// Changed reports whether any edit has been recorded.
+func (d *Document) Changed() bool {
+	if len(d.session.head) > 0 {
+		return true
+	}
+	for i := range d.lines {
+		l := &d.lines[i]
+		if l.deleted || l.replaced || len(l.after) > 0 {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,150 @@
+package sdp
+
+import (
+	"iter"
+	"strings"
+)
+
+// Line is a line of a section as it was received.
+type Line struct {
+	Index int  // in the document; the handle for edits
+	Type  byte // 'c', 'a', …; 0 for a line that is not of the form x=…
+	Value string
+}
+
+// Lines yields the lines of the section as received, without those deleted.
+// A replaced line is yielded with its new value. Inserted lines are not
+// yielded.
+func (s *Section) Lines() iter.Seq[Line] {
+	return func(yield func(Line) bool) {
+		for i := s.first; i < s.last; i++ {
+			l := &s.doc.lines[i]
+			if l.deleted {
+				continue
+			}
+			if !yield(Line{Index: i, Type: l.typ, Value: s.doc.value(l)}) {
+				return
+			}
+		}
+	}
+}
+
+// value is what follows "x=", or the whole of a line without it.
+func (d *Document) value(l *line) string {
+	text := l.text
+	if !l.replaced {
+		text = string(d.src[l.start:l.end])
+	}
+	if l.typ != 0 {
+		return text[2:]
+	}
+	return text
+}
+
+// First returns the first line of type typ.
+func (s *Section) First(typ byte) (Line, bool) {
+	for l := range s.Lines() {
+		if l.Type == typ {
+			return l, true
+		}
+	}
+	return Line{}, false
+}
+
+// Attribute is an a= line.
+type Attribute struct {
+	Line
+	Name  string // case-sensitive (RFC 8866 §5.13)
+	Value string // what follows the colon
+	Flag  bool   // no colon
+}
+
+// Attribute splits an a= line; false for any other.
+func (l Line) Attribute() (Attribute, bool) {
+	if l.Type != 'a' {
+		return Attribute{}, false
+	}
+	name, value, found := strings.Cut(l.Value, ":")
+	if !found {
+		name = strings.TrimRight(name, " \t")
+	}
+	return Attribute{Line: l, Name: name, Value: value, Flag: !found}, true
+}
+
+// Attributes yields the a= lines of the section. With names, only those.
+func (s *Section) Attributes(names ...string) iter.Seq[Attribute] {
+	return func(yield func(Attribute) bool) {
+		for l := range s.Lines() {
+			a, ok := l.Attribute()
+			if !ok || !wanted(names, a.Name) {
+				continue
+			}
+			if !yield(a) {
+				return
+			}
+		}
+	}
+}
+
+func wanted(names []string, name string) bool {
+	if len(names) == 0 {
+		return true
+	}
+	for _, n := range names {
+		if n == name {
+			return true
+		}
+	}
+	return false
+}
+
+// Attribute returns the first a= line with one of the names.
+func (s *Section) Attribute(names ...string) (Attribute, bool) {
+	for a := range s.Attributes(names...) {
+		return a, true
+	}
+	return Attribute{}, false
+}
+
+// Replace sets the value of line (what follows "x="). Line breaks in value are
+// cut off together with what follows them.
+func (s *Section) Replace(line Line, value string) {
+	l := &s.doc.lines[line.Index]
+	if l.typ != 0 {
+		value = string(l.typ) + "=" + value
+	}
+	l.text, l.replaced = oneLine(value), true
+}
+
+// Delete drops line. Lines inserted behind it stay.
+func (s *Section) Delete(line Line) { s.doc.lines[line.Index].deleted = true }
+
+// InsertAfter puts text ("a=mid:0") behind line and whatever was inserted
+// there before.
+func (s *Section) InsertAfter(line Line, text string) {
+	l := &s.doc.lines[line.Index]
+	l.after = append(l.after, oneLine(text))
+}
+
+// Append puts text at the end of the section, before blank lines that close
+// the body.
+func (s *Section) Append(text string) {
+	at := s.last - 1
+	for at > s.first && s.doc.lines[at].start == s.doc.lines[at].end {
+		at--
+	}
+	if at < s.first {
+		s.head = append(s.head, oneLine(text))
+		return
+	}
+	l := &s.doc.lines[at]
+	l.after = append(l.after, oneLine(text))
+}
+
+// oneLine keeps an edit from smuggling in further lines.
+func oneLine(text string) string {
+	if n := strings.IndexAny(text, "\r\n"); n >= 0 {
+		return text[:n]
+	}
+	return text
+}
