@@ -1,0 +1,141 @@
+package ng
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/zeebo/bencode"
+)
+
+// Format is how a body is written. A reply has the format of its request.
+type Format uint8
+
+// Formats of a body.
+const (
+	FormatBencode Format = iota // first byte "d"
+	FormatJSON                  // first byte "{"
+)
+
+// ErrNoCookie means that a datagram has no cookie, so that it cannot be
+// answered.
+var ErrNoCookie = errors.New("ng: no cookie")
+
+// SplitCookie splits a message at the first space into its cookie and its
+// body. Both alias the message.
+func SplitCookie(message []byte) (cookie, body []byte, err error) {
+	i := bytes.IndexByte(message, ' ')
+	if i <= 0 || i > MaxCookie {
+		return nil, nil, ErrNoCookie
+	}
+	return message[:i], message[i+1:], nil
+}
+
+// DecodeRequest decodes the body of a request. On error it wraps the Reason
+// that the client is to be told; the Format is valid nevertheless. Unknown
+// keys, flags and values are no error; they are listed in Request.Unknown.
+func DecodeRequest(body []byte) (*Request, Format, error) {
+	m, format, err := decodeDictionary(body)
+	if err != nil {
+		return nil, format, err
+	}
+	req, err := requestOf(m)
+	return req, format, err
+}
+
+// DecodeReply decodes the body of a reply to command. The daemon's refusals are
+// replies too (*Failure, *LoadLimit); an error means that the reply could not be
+// understood.
+func DecodeReply(command Command, body []byte) (Reply, error) {
+	m, _, err := decodeDictionary(body)
+	if err != nil {
+		return nil, err
+	}
+	return replyOf(command, m)
+}
+
+// EncodeRequest writes a request as a body in format.
+func EncodeRequest(req *Request, format Format) ([]byte, error) {
+	return encodeDictionary(req.dict(), format)
+}
+
+// EncodeReply writes a reply as a body in format.
+func EncodeReply(reply Reply, format Format) ([]byte, error) {
+	return encodeDictionary(reply.dict(), format)
+}
+
+func encodeDictionary(d Dict, format Format) ([]byte, error) {
+	if format == FormatBencode {
+		return d.MarshalBencode()
+	}
+	// Marshal once more to compact what the nested encoders ended in newlines.
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(d); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(buf.Bytes(), []byte("\n")), nil
+}
+
+// decodeDictionary decodes a body of either format into strings, int64, []any
+// and map[string]any.
+func decodeDictionary(body []byte) (map[string]any, Format, error) {
+	if len(body) == 0 {
+		return nil, FormatBencode, ReasonNoPayload
+	}
+	var m map[string]any
+	switch body[0] {
+	case 'd':
+		if err := checkBencode(body); err != nil {
+			return nil, FormatBencode, fmt.Errorf("%w: %w", ReasonBadBencode, err)
+		}
+		if err := bencode.DecodeBytes(body, &m); err != nil {
+			return nil, FormatBencode, fmt.Errorf("%w: %w", ReasonBadBencode, err)
+		}
+		return m, FormatBencode, nil
+	case '{':
+		if err := checkJSON(body); err != nil {
+			return nil, FormatJSON, fmt.Errorf("%w: %w", ReasonBadJSONDictionary, err)
+		}
+		dec := json.NewDecoder(bytes.NewReader(body))
+		dec.UseNumber()
+		if err := dec.Decode(&m); err != nil {
+			return nil, FormatJSON, fmt.Errorf("%w: %w", ReasonBadJSON, err)
+		}
+		if dec.More() {
+			return nil, FormatJSON, fmt.Errorf("%w: trailing bytes", ReasonBadJSON)
+		}
+		for k, v := range m {
+			m[k] = plain(v)
+		}
+		return m, FormatJSON, nil
+	}
+	return nil, FormatBencode, ReasonBadFormat
+}
+
+// plain turns what the JSON decoder makes into what the bencode decoder makes.
+func plain(v any) any {
+	switch v := v.(type) {
+	case json.Number:
+		if n, err := v.Int64(); err == nil {
+			return n
+		}
+		return v.String()
+	case bool:
+		if v {
+			return "yes"
+		}
+		return "no"
+	case []any:
+		for i := range v {
+			v[i] = plain(v[i])
+		}
+	case map[string]any:
+		for k := range v {
+			v[k] = plain(v[k])
+		}
+	}
+	return v
+}

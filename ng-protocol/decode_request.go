@@ -1,0 +1,392 @@
+package ng
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// maxUnknown bounds Request.Unknown, maxUnknownLen each of its entries (bytes).
+const (
+	maxUnknown    = 64
+	maxUnknownLen = 128
+)
+
+// requestOf turns a decoded dictionary into a request. Only a missing command
+// is an error.
+func requestOf(m map[string]any) (*Request, error) {
+	command, ok := text(m["command"])
+	if !ok || command == "" {
+		return nil, ReasonNoCommand
+	}
+	req := &Request{Command: Command(command)}
+	// The raw string first, so that a key beside it wins.
+	for _, key := range []string{"rtpp-flags", "rtpp_flags", "rtpp flags"} {
+		if raw, ok := m[key].(string); ok {
+			req.RTPPFlags = raw
+			req.applyRTPPFlags(raw)
+		}
+	}
+	// In a fixed order, so that two spellings of one key have one outcome.
+	for _, key := range slices.Sorted(maps.Keys(m)) {
+		req.applyKey(key, m[key])
+	}
+	if req.Flags.Has(FlagWebRTC) {
+		req.implyWebRTC()
+	}
+	if req.Flags.Has(FlagPadCrypto) {
+		req.SDES.Pad = true
+	}
+	if req.Flags.Has(FlagGenerateRTCP) && req.GenerateRTCP == SwitchAbsent {
+		req.GenerateRTCP = SwitchOn
+	}
+	if req.Flags.Has(FlagRecordCall) && req.RecordCall == SwitchAbsent {
+		req.RecordCall = SwitchOn
+	}
+	return req, nil
+}
+
+// implyWebRTC sets what the flag "WebRTC" stands for; keys that say otherwise
+// stay.
+func (r *Request) implyWebRTC() {
+	if r.TransportProtocol == ProtocolAsReceived {
+		r.TransportProtocol = ProtocolTLSSAVPF
+	}
+	if r.ICE == ICEAbsent {
+		r.ICE = ICEForce
+	}
+	r.RTCPMux |= RTCPMuxOffer | RTCPMuxRequire
+	r.Bundle |= BundleOffer | BundleRequire
+	r.SDES.Off = true
+	r.Flags.Set(FlagTrickleICE)
+	r.Flags.Set(FlagNoRTCPAttribute)
+	r.Flags.Set(FlagGenerateMID)
+}
+
+// applyKey applies one key of the dictionary, in any spelling.
+func (r *Request) applyKey(key string, v any) {
+	k := normal(key)
+	if v == nil {
+		return
+	}
+	if r.applyIdentity(k, v) || r.applyNumber(k, v) || r.applyChoice(k, v) || r.applyList(k, v) {
+		return
+	}
+	switch {
+	case k == "command" || k == "rtpp-flags" || silent(k):
+	case k == "codec" || k == "codecs":
+		r.applyCodecs(v)
+	case k == "sdp-attr" || k == "sdp-attrs":
+		r.applySDPAttrs(v)
+	default:
+		r.unknown(key, nil)
+	}
+}
+
+// applyIdentity applies keys whose value is one piece of text.
+func (r *Request) applyIdentity(k string, v any) bool {
+	var field *string
+	switch k {
+	case "call-id":
+		field = &r.CallID
+	case "from-tag":
+		field = &r.FromTag
+	case "to-tag":
+		field = &r.ToTag
+	case "via-branch":
+		field = &r.ViaBranch
+	case "label", "from-label":
+		field = &r.Label
+	case "sdp":
+		field = &r.SDP
+	case "interface":
+		field = &r.Interface
+	case "from-interface", "in-interface", "in-iface":
+		field = &r.Direction[0]
+	case "to-interface", "out-interface", "out-iface":
+		field = &r.Direction[1]
+	case "media-address":
+		field = &r.MediaAddress
+	case "metadata":
+		field = &r.Metadata
+	case "dtls-fingerprint":
+		field = &r.DTLSFingerprint
+	default:
+		return false
+	}
+	s, ok := text(v)
+	if !ok {
+		r.unknown(k, v)
+		return true
+	}
+	if k == "dtls-fingerprint" {
+		s = normal(s)
+	}
+	*field = s
+	return true
+}
+
+// applyNumber applies keys whose value is an integer.
+func (r *Request) applyNumber(k string, v any) bool {
+	var optional **int
+	var plain *int
+	switch k {
+	case "tos":
+		optional = &r.TOS
+	case "delete-delay":
+		optional = &r.DeleteDelay
+	case "limit":
+		optional = &r.Limit
+	case "sip-code":
+		plain = &r.SIPCode
+	case "ptime":
+		plain = &r.Ptime
+	case "ptime-reverse":
+		plain = &r.PtimeReverse
+	default:
+		return false
+	}
+	n, ok := number(v)
+	switch {
+	case !ok:
+		r.unknown(k, v)
+	case optional != nil:
+		*optional = &n
+	default:
+		*plain = n
+	}
+	return true
+}
+
+// applyChoice applies keys whose value is one word out of a few.
+func (r *Request) applyChoice(k string, v any) bool {
+	switch k {
+	case "transport-protocol":
+		choose(r, k, v, &r.TransportProtocol, protocolOf)
+	case "dtls":
+		choose(r, k, v, &r.DTLS, dtlsOf)
+	case "dtls-reverse":
+		choose(r, k, v, &r.DTLSReverse, dtlsOf)
+	case "ice-lite":
+		choose(r, k, v, &r.ICELite, iceLiteOf)
+	case "endpoint-learning":
+		choose(r, k, v, &r.EndpointLearning, learningOf)
+	case "address-family":
+		choose(r, k, v, &r.AddressFamily, familyOf)
+	case "record-call":
+		choose(r, k, v, &r.RecordCall, switchOf)
+	case "generate-rtcp":
+		choose(r, k, v, &r.GenerateRTCP, switchOf)
+	case "sip-message-type":
+		choose(r, k, v, &r.SIPMessageType, messageTypeOf)
+	default:
+		return false
+	}
+	return true
+}
+
+// choose sets *field to what parse makes of v.
+func choose[T any](r *Request, k string, v any, field *T, parse func(string) (T, bool)) {
+	word, ok := text(v)
+	if ok && word == "" {
+		return
+	}
+	if ok {
+		var value T
+		if value, ok = parse(word); ok {
+			*field = value
+		}
+	}
+	if !ok {
+		r.unknown(k, v)
+	}
+}
+
+func messageTypeOf(word string) (SIPMessageType, bool) {
+	switch normal(word) {
+	case "request", "sip-request":
+		return SIPMessageRequest, true
+	case "reply", "sip-reply":
+		return SIPMessageReply, true
+	}
+	return SIPMessageAbsent, false
+}
+
+// applyList applies keys whose value is a list, or one string with commas.
+func (r *Request) applyList(k string, v any) bool {
+	var each func(word string) bool
+	switch k {
+	case "flags":
+		each = r.applyFlag
+	case "ice":
+		each = r.applyICE
+	case "sdes":
+		each = r.applySDES
+	case "rtcp-mux":
+		each = bits(&r.RTCPMux, rtcpMuxOf)
+	case "bundle":
+		each = bits(&r.Bundle, bundleOf)
+	case "replace":
+		each = bits(&r.Replace, replaceOf)
+	case "supports":
+		each = collect(&r.Supports, strings.ToLower)
+	case "osrtp":
+		each = collect(&r.OSRTP, normal)
+	case "sdp-media-remove":
+		each = collect(&r.SDPMediaRemove, strings.ToLower)
+	case "direction":
+		words, ok := list(v)
+		if !ok || len(words) > 2 {
+			r.unknown(k, v)
+		}
+		for i, w := range words[:min(len(words), 2)] {
+			r.Direction[i] = w
+		}
+		return true
+	case "received-from":
+		r.applyReceivedFrom(v)
+		return true
+	default:
+		return false
+	}
+	words, ok := list(v)
+	if !ok {
+		r.unknown(k, v)
+		return true
+	}
+	for _, w := range words {
+		if !each(w) {
+			r.unknown(k, w)
+		}
+	}
+	return true
+}
+
+func bits[T ~uint8 | ~uint16](set *T, parse func(string) (T, bool)) func(string) bool {
+	return func(word string) bool {
+		b, ok := parse(word)
+		*set |= b
+		return ok
+	}
+}
+
+func collect(words *[]string, spell func(string) string) func(string) bool {
+	return func(word string) bool {
+		*words = append(*words, spell(word))
+		return true
+	}
+}
+
+// applyReceivedFrom takes [family, address], an address, or nothing.
+func (r *Request) applyReceivedFrom(v any) {
+	words, ok := list(v)
+	if ok && len(words) == 0 {
+		return
+	}
+	if ok && len(words) <= 2 {
+		if addr, err := netip.ParseAddr(strings.Trim(words[len(words)-1], "[]")); err == nil {
+			r.ReceivedFrom = addr.Unmap().WithZone("")
+			return
+		}
+	}
+	r.unknown("received-from", v)
+}
+
+func (r *Request) applyICE(word string) bool {
+	switch w := normal(word); w {
+	case "remove":
+		r.ICE = ICERemove
+	case "force":
+		r.ICE = ICEForce
+	case "force-relay":
+		r.ICE = ICEForceRelay
+	case "default":
+		r.ICE = ICEDefault
+	case "optional":
+		r.ICE = ICEOptional
+	case "trickle":
+		r.Flags.Set(FlagTrickleICE)
+	case "ice2":
+	default:
+		lite, ok := iceLiteOf(strings.TrimPrefix(w, "lite-"))
+		if !ok || !strings.HasPrefix(w, "lite-") {
+			return false
+		}
+		r.ICELite = lite
+	}
+	return true
+}
+
+func (r *Request) applySDES(word string) bool {
+	s := &r.SDES
+	w := normal(word)
+	switch w {
+	case "off", "no", "disable":
+		s.Off = true
+	case "nonew":
+		s.NoNew = true
+	case "pad":
+		s.Pad = true
+	case "lifetime":
+		s.Lifetime = true
+	case "static":
+		s.Static = true
+	case "prefer":
+		s.Prefer = true
+	case "unencrypted-srtp":
+		s.UnencryptedSRTP = SwitchOn
+	case "encrypted-srtp":
+		s.UnencryptedSRTP = SwitchOff
+	case "unencrypted-srtcp":
+		s.UnencryptedSRTCP = SwitchOn
+	case "encrypted-srtcp":
+		s.UnencryptedSRTCP = SwitchOff
+	case "unauthenticated-srtp":
+		s.UnauthenticatedSRTP = SwitchOn
+	case "authenticated-srtp":
+		s.UnauthenticatedSRTP = SwitchOff
+	default:
+		return r.applySDESSuites(w)
+	}
+	return true
+}
+
+// applySDESSuites applies words that name suites; w has the normal spelling.
+func (r *Request) applySDESSuites(w string) bool {
+	s := &r.SDES
+	for _, p := range [...]struct {
+		prefix string
+		field  *[]string
+	}{{"no-", &s.No}, {"only-", &s.Only}, {"order:", &s.Order}, {"offerer-pref:", &s.OffererPref}} {
+		suites, ok := strings.CutPrefix(w, p.prefix)
+		if !ok {
+			continue
+		}
+		for _, suite := range split(suites, ';') {
+			*p.field = append(*p.field, strings.ReplaceAll(strings.ToUpper(suite), "-", "_"))
+		}
+		return true
+	}
+	return false
+}
+
+// unknown notes a key, or a value v of a key, that was not understood.
+func (r *Request) unknown(key string, v any) {
+	if len(r.Unknown) >= maxUnknown {
+		return
+	}
+	note := key
+	if v != nil {
+		if s, ok := text(v); ok {
+			note = key + ": " + s
+		} else {
+			note = fmt.Sprintf("%s: %T", key, v)
+		}
+	}
+	if len(note) > maxUnknownLen {
+		note = note[:maxUnknownLen]
+	}
+	r.Unknown = append(r.Unknown, note)
+}
