@@ -1,0 +1,196 @@
+package settings
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	defaultInterfaceName = "default"
+	anyAddress           = "any"
+	lookupTimeout        = 5 * time.Second
+)
+
+// addListenNG reads [address:]port. Without an address the port is opened on
+// all addresses of both families; a host name stands for all its addresses.
+func addListenNG(s *Settings, text string) error {
+	addresses, err := parseListen(text)
+	s.Control.NG = append(s.Control.NG, addresses...)
+	return err
+}
+
+// checkListen is for listeners that are not served.
+func checkListen(_ *Settings, text string) error {
+	_, err := parseListen(text)
+	return err
+}
+
+func parseListen(text string) ([]netip.AddrPort, error) {
+	text = strings.TrimSpace(text)
+	host, portText, err := net.SplitHostPort(text)
+	if err != nil {
+		host, portText = "", text // only a port
+	}
+	port, err := strconv.ParseUint(portText, 10, 16)
+	if err != nil {
+		return nil, fmt.Errorf("%q is not [address:]port", text)
+	}
+	if host == "" {
+		return []netip.AddrPort{netip.AddrPortFrom(netip.IPv6Unspecified(), uint16(port))}, nil
+	}
+	addresses, err := lookup(host)
+	if err != nil {
+		return nil, err
+	}
+	var out []netip.AddrPort
+	for _, a := range addresses {
+		out = append(out, netip.AddrPortFrom(a, uint16(port)))
+	}
+	return out, nil
+}
+
+// lookup resolves a host name or address.
+func lookup(host string) ([]netip.Addr, error) {
+	if a, err := netip.ParseAddr(host); err == nil {
+		return []netip.Addr{a.Unmap()}, nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), lookupTimeout)
+	defer cancel()
+	found, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return nil, fmt.Errorf("host %q: %w", host, err)
+	}
+	var out []netip.Addr
+	for _, a := range found {
+		if a = a.Unmap(); !slices.Contains(out, a) {
+			out = append(out, a)
+		}
+	}
+	return out, nil
+}
+
+// addInterface reads [name/]address[!advertised] or name=other. The address
+// may be an IP address, the name of a network device, or "any": all addresses
+// of all devices. A device stands for all its addresses.
+func addInterface(s *Settings, text string) error {
+	text = strings.TrimSpace(text)
+	if alias, other, ok := strings.Cut(text, "="); ok && !strings.ContainsAny(alias, "/!") {
+		return addAlias(s, alias, other)
+	}
+	name, rest, named := strings.Cut(text, "/")
+	if !named {
+		name, rest = defaultInterfaceName, text
+	}
+	bind, advertisedText, advertises := strings.Cut(rest, "!")
+	if name == "" || bind == "" {
+		return fmt.Errorf("%q is not [name/]address[!advertised]", text)
+	}
+	addresses, err := localAddresses(bind)
+	if err != nil {
+		return err
+	}
+	var advertised []netip.Addr
+	if advertises {
+		if advertised, err = lookup(advertisedText); err != nil {
+			return fmt.Errorf("advertised address: %w", err)
+		}
+	}
+	used := false
+	for _, a := range addresses {
+		i := Interface{Name: name, Address: a, Advertised: a}
+		for _, b := range advertised {
+			if b.Is4() == a.Is4() {
+				i.Advertised, used = b, true
+				break
+			}
+		}
+		if i.Advertised.IsUnspecified() {
+			return fmt.Errorf("%v cannot be written into SDP; give an advertised address", a)
+		}
+		if !slices.Contains(s.Network.Interfaces, i) {
+			s.Network.Interfaces = append(s.Network.Interfaces, i)
+		}
+	}
+	if advertises && !used {
+		return fmt.Errorf("advertised address %s is of another family than %s", advertisedText, bind)
+	}
+	return nil
+}
+
+func addAlias(s *Settings, alias, other string) error {
+	if alias == "" {
+		return errors.New("an alias needs a name")
+	}
+	before := len(s.Network.Interfaces)
+	for _, i := range s.Network.Interfaces[:before] {
+		if i.Name == other {
+			i.Name = alias
+			s.Network.Interfaces = append(s.Network.Interfaces, i)
+		}
+	}
+	if len(s.Network.Interfaces) == before {
+		return fmt.Errorf("there is no interface %q before its alias %q", other, alias)
+	}
+	return nil
+}
+
+func localAddresses(bind string) ([]netip.Addr, error) {
+	if a, err := netip.ParseAddr(strings.Trim(bind, "[]")); err == nil {
+		return []netip.Addr{a.Unmap()}, nil
+	}
+	devices, err := net.Interfaces()
+	if err != nil {
+		return nil, fmt.Errorf("list of network devices: %w", err)
+	}
+	var usual, loopback []netip.Addr
+	for _, d := range devices {
+		if d.Name == bind {
+			if found := addressesOf(d); len(found) > 0 {
+				return found, nil
+			}
+			return nil, fmt.Errorf("device %q has no address", bind)
+		}
+		if d.Flags&net.FlagUp == 0 {
+			continue
+		}
+		if d.Flags&net.FlagLoopback != 0 {
+			loopback = append(loopback, addressesOf(d)...)
+		} else {
+			usual = append(usual, addressesOf(d)...)
+		}
+	}
+	switch {
+	case bind != anyAddress:
+		return nil, fmt.Errorf("%q is neither an address nor a network device", bind)
+	case len(usual) > 0:
+		return usual, nil
+	case len(loopback) > 0:
+		return loopback, nil
+	}
+	return nil, errors.New("no network device has an address")
+}
+
+// addressesOf returns the addresses of a device that can be written into SDP,
+// which has no place for an IPv6 zone.
+func addressesOf(d net.Interface) []netip.Addr {
+	found, err := d.Addrs()
+	if err != nil {
+		return nil
+	}
+	var out []netip.Addr
+	for _, f := range found {
+		if prefix, ok := f.(*net.IPNet); ok {
+			if a, ok := netip.AddrFromSlice(prefix.IP); ok && !a.Unmap().IsLinkLocalUnicast() {
+				out = append(out, a.Unmap())
+			}
+		}
+	}
+	return out
+}

@@ -1,0 +1,113 @@
+package settings
+
+import (
+	"fmt"
+	"strings"
+)
+
+// parseCommandLine reads args as GLib does: --long, --long=value, --long
+// value, -s, -s value, joined short switches. Anything unknown is an error.
+func parseCommandLine(args []string, known []option) ([]setting, error) {
+	var out []setting
+	for i := 0; i < len(args); i++ {
+		arg := args[i]
+		next := func() (string, bool) {
+			if i+1 >= len(args) {
+				return "", false
+			}
+			i++
+			return args[i], true
+		}
+		var found []setting
+		var err error
+		switch {
+		case arg == "--" && i == len(args)-1:
+			return out, nil
+		case strings.HasPrefix(arg, "--"):
+			found, err = parseLong(arg, known, next)
+		case strings.HasPrefix(arg, "-") && len(arg) > 1:
+			found, err = parseShort(arg, known, next)
+		default:
+			err = fmt.Errorf("%s: %q is not an option", sourceCommandLine, arg)
+		}
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, found...)
+	}
+	return out, nil
+}
+
+func parseLong(arg string, known []option, next func() (string, bool)) ([]setting, error) {
+	name, value, hasValue := strings.Cut(arg[2:], "=")
+	o := find(known, name)
+	switch {
+	case o == nil:
+		return nil, fmt.Errorf("%s: unknown option --%s", sourceCommandLine, name)
+	case o.isBool && hasValue:
+		return nil, fmt.Errorf("%s: --%s takes no value", sourceCommandLine, name)
+	case o.isBool:
+		value = "true"
+	case !hasValue:
+		if value, hasValue = next(); !hasValue {
+			return nil, fmt.Errorf("%s: --%s needs a value", sourceCommandLine, name)
+		}
+	}
+	return []setting{{option: o, text: value, source: sourceCommandLine}}, nil
+}
+
+// parseShort reads -s, -s value, -svalue and -abc.
+func parseShort(arg string, known []option, next func() (string, bool)) ([]setting, error) {
+	var out []setting
+	for j := 1; j < len(arg); j++ {
+		o := findShort(known, arg[j])
+		if o == nil {
+			return nil, fmt.Errorf("%s: unknown option -%c", sourceCommandLine, arg[j])
+		}
+		if o.isBool {
+			out = append(out, setting{option: o, text: "true", source: sourceCommandLine})
+			continue
+		}
+		value := strings.TrimPrefix(arg[j+1:], "=")
+		if value == "" {
+			var ok bool
+			if value, ok = next(); !ok {
+				return nil, fmt.Errorf("%s: -%c needs a value", sourceCommandLine, arg[j])
+			}
+		}
+		return append(out, setting{option: o, text: value, source: sourceCommandLine}), nil
+	}
+	return out, nil
+}
+
+func findShort(known []option, short byte) *option {
+	for i := range known {
+		if known[i].short == short {
+			return &known[i]
+		}
+	}
+	return nil
+}
+
+// Usage returns the text of --help.
+func Usage() string {
+	var b strings.Builder
+	b.WriteString("Usage: mediad [OPTION…]\n\nOptions (names of rtpengine; see docs/mediad.md):\n")
+	for _, o := range options() {
+		if o.effect != effective {
+			continue
+		}
+		line := "      --" + o.long
+		if o.short != 0 {
+			line = fmt.Sprintf("  -%c, --%s", o.short, o.long)
+		}
+		if !o.isBool {
+			line += "=VALUE"
+		}
+		if o.isList {
+			line += " (several)"
+		}
+		b.WriteString(line + "\n")
+	}
+	return b.String()
+}
