@@ -4,7 +4,7 @@
 //   {"id":1,"page":"a","do":"open"}                       → {"id":1,"value":null}
 //   {"id":2,"page":"a","do":"call","with":{"target":"…"}} → {"id":2,"error":"…"}
 //
-// open, close and messages are the driver's own; all else is a function of
+// open, close, messages and forget are the driver's own; all else is a function of
 // window.exam (page.mjs). It ends when stdin does.
 import { createServer } from 'node:http';
 import { createInterface } from 'node:readline';
@@ -43,6 +43,7 @@ function launch() {
     args: [
       '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
       '--disable-background-networking', '--disable-component-update', '--disable-sync',
+      '--ignore-certificate-errors', // the proxies' certificates come from a CA of their own
       '--autoplay-policy=no-user-gesture-required',
       '--allow-loopback-in-peer-connection',
       '--disable-features=WebRtcHideLocalIpsWithMdns',
@@ -61,7 +62,7 @@ function listen(page, messages) {
 
 async function open(browser, address, name) {
   if (pages.has(name)) throw new Error(`page ${name} is open already`);
-  const context = await browser.newContext({ ignoreHTTPSErrors: true });
+  const context = await browser.newContext();
   const page = await context.newPage();
   const messages = [];
   page.on('console', (m) => process.stderr.write(`${name}: ${m.text()}\n`));
@@ -83,7 +84,8 @@ async function run(browser, address, command) {
   const entry = pages.get(command.page);
   if (!entry) throw new Error(`no page ${command.page}`);
   if (command.do === 'close') return close(command.page);
-  if (command.do === 'messages') return entry.messages.slice(command.with?.from ?? 0);
+  if (command.do === 'messages') return entry.messages;
+  if (command.do === 'forget') return void (entry.messages.length = 0);
   return entry.page.evaluate(([name, argument]) => window.exam[name](argument), [command.do, command.with ?? {}]);
 }
 

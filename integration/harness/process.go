@@ -5,7 +5,6 @@
 package harness
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -169,18 +168,14 @@ func FreePort(host string) (int, error) {
 
 // Eventually polls check until it passes or limit is over, and returns its last
 // error.
-func Eventually(ctx context.Context, limit time.Duration, check func() error) error {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	for {
+func Eventually(limit time.Duration, check func() error) error {
+	for deadline := time.Now().Add(limit); ; time.Sleep(pollEvery) {
 		err := check()
 		if err == nil {
 			return nil
 		}
-		select {
-		case <-ctx.Done():
+		if time.Now().After(deadline) {
 			return fmt.Errorf("after %v: %w", limit, err)
-		case <-time.After(pollEvery):
 		}
 	}
 }

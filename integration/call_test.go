@@ -1,0 +1,180 @@
+//go:build integration
+
+package integration
+
+import (
+	"fmt"
+	"math"
+	"testing"
+	"time"
+)
+
+// TestBrowserAndPhone is acceptance lines 1 and 2: in every cell and with both
+// libraries a browser calls a plain phone and is called by it; each side hears
+// the other's tone, less than 1 % is lost, and each leg speaks its own SDP.
+func TestBrowserAndPhone(t *testing.T) {
+	forEachStack(t, func(t *testing.T, s *stack) {
+		t.Run("browser-calls-phone", func(t *testing.T) {
+			s.connect(t, fromBrowser)
+			s.checkAudio(t)
+			s.checkLoss(t)
+			s.checkSDP(t)
+			s.must(t, s.page.Hangup())
+			s.checkEnded(t)
+		})
+		t.Run("phone-calls-browser", func(t *testing.T) {
+			s.connect(t, fromPhone)
+			s.checkAudio(t)
+			s.checkLoss(t)
+			s.checkSDP(t)
+			s.must(t, s.phone.Hangup())
+			s.checkEnded(t)
+		})
+	})
+}
+
+// A caller says which side starts a call.
+type caller int
+
+const (
+	fromBrowser caller = iota
+	fromPhone
+)
+
+func (c caller) String() string { return [...]string{"browser", "phone"}[c] }
+
+// must ends the test with what the peers logged last when err is not nil.
+func (s *stack) must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatalf("%v\n--- %s\n%s\n--- %s\n%s", err,
+			s.signalling.Name, s.signalling.Tail(1500), s.media.Name, s.media.Tail(1500))
+	}
+}
+
+// ring starts a call and waits until the callee rings.
+func (s *stack) ring(t *testing.T, from caller) {
+	t.Helper()
+	s.must(t, s.page.Reset())
+	s.must(t, s.phone.Reset())
+	if from == fromBrowser {
+		s.must(t, s.page.Call(s.phone.User))
+		s.must(t, s.phone.Until(stepLimit, "incoming"))
+		return
+	}
+	s.must(t, s.phone.Call(s.page.User))
+	_, err := s.page.Until(stepLimit, "incoming")
+	s.must(t, err)
+}
+
+// connect makes a call and waits until both sides have it.
+func (s *stack) connect(t *testing.T, from caller) {
+	t.Helper()
+	s.ring(t, from)
+	if from == fromBrowser {
+		s.must(t, s.phone.Answer())
+	} else {
+		s.must(t, s.page.Answer())
+	}
+	_, err := s.page.Until(stepLimit, "confirmed")
+	s.must(t, err)
+	s.must(t, s.phone.Until(stepLimit, "confirmed"))
+}
+
+// checkAudio waits until each side hears the other's tone.
+func (s *stack) checkAudio(t *testing.T) {
+	t.Helper()
+	s.must(t, s.pageHears(phoneHz))
+	s.must(t, s.phoneHears(browserHz))
+}
+
+func (s *stack) pageHears(want float64) error {
+	return eventually(func() error {
+		got, err := s.page.Tone()
+		if err == nil && math.Abs(got-want) > toneMargin {
+			err = fmt.Errorf("the page hears %.0f Hz, want %.0f Hz", got, want)
+		}
+		return err
+	})
+}
+
+func (s *stack) phoneHears(want float64) error {
+	return eventually(func() error {
+		sound, err := s.phone.Heard()
+		if err != nil {
+			return err
+		}
+		if got := sound.Last(0.5).Dominant(); math.Abs(got-want) > toneMargin {
+			return fmt.Errorf("the phone's recording has %.0f Hz, want %.0f Hz", got, want)
+		}
+		return nil
+	})
+}
+
+// minPackets is how many packets a loss is counted over: 2 s of 20 ms packets.
+const minPackets = 100
+
+// checkLoss counts the packets of both directions once there are enough.
+func (s *stack) checkLoss(t *testing.T) {
+	t.Helper()
+	s.must(t, eventually(func() error {
+		page, err := s.page.Stats()
+		if err != nil {
+			return err
+		}
+		if page.Received < minPackets {
+			return fmt.Errorf("the page has got only %d packets", page.Received)
+		}
+		if page.Lost*100 >= page.Received {
+			return fmt.Errorf("lost towards the page: %d of %d", page.Lost, page.Received)
+		}
+		phone, err := s.phone.Stats()
+		if err != nil {
+			return err
+		}
+		if phone.Received < minPackets {
+			return fmt.Errorf("the phone has got only %d packets", phone.Received)
+		}
+		if phone.Lost*100 >= phone.Received {
+			return fmt.Errorf("lost towards the phone: %d of %d", phone.Lost, phone.Received)
+		}
+		t.Logf("page: %d received, %d lost, %s; phone: %d received, %d lost",
+			page.Received, page.Lost, page.Codec, phone.Received, phone.Lost)
+		return nil
+	}))
+}
+
+// checkSDP checks every body that came to either side.
+func (s *stack) checkSDP(t *testing.T) {
+	t.Helper()
+	toPage, err := s.page.Messages()
+	s.must(t, err)
+	toPhone, err := s.phone.Messages()
+	s.must(t, err)
+	if len(received(toPage)) == 0 || len(received(toPhone)) == 0 {
+		t.Fatal("no SDP on the wire")
+	}
+	for _, sdp := range received(toPage) {
+		if err := browserSDP(sdp); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, sdp := range received(toPhone) {
+		if err := phoneSDP(sdp); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// checkEnded waits until both sides know that the call is over and the media
+// daemon holds neither call nor port.
+func (s *stack) checkEnded(t *testing.T) {
+	t.Helper()
+	_, err := s.page.Until(stepLimit, "ended")
+	s.must(t, err)
+	s.must(t, s.phone.Until(stepLimit, "ended"))
+	s.must(t, eventually(s.media.Idle))
+}
+
+// settle lets a tone that has just changed fill the listeners' windows.
+func settle() { time.Sleep(700 * time.Millisecond) }

@@ -1,0 +1,281 @@
+//go:build integration
+
+package integration
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/tandem-sbc/tandem/integration/harness"
+)
+
+// TestCallEvents is acceptance line 3: what happens to calls besides being
+// answered and ended. After each case the media daemon is empty.
+func TestCallEvents(t *testing.T) {
+	cases := []struct {
+		name string
+		run  func(t *testing.T, s *stack)
+	}{
+		{"browser-holds", browserHolds},
+		{"phone-holds", phoneHolds},
+		{"phone-reinvites", phoneReinvites},
+		{"digits", digits},
+		{"bye", byes},
+		{"cancel", cancels},
+		{"cancel-crosses-200", cancelCrossesAnswer},
+		{"busy", busy},
+		{"no-answer", noAnswer},
+		{"page-closed", pageClosed}, // last: it needs a new page
+	}
+	forEachStack(t, func(t *testing.T, s *stack) {
+		for _, c := range cases {
+			t.Run(c.name, func(t *testing.T) { c.run(t, s) })
+		}
+	})
+}
+
+func eventually(check func() error) error { return harness.Eventually(stepLimit, check) }
+
+// browserHolds: the phone is told sendonly and hears nothing; then all is back.
+func browserHolds(t *testing.T, s *stack) {
+	s.connect(t, fromBrowser)
+	s.checkAudio(t)
+	s.must(t, s.page.Hold())
+	s.must(t, s.lastToPhone("sendonly"))
+	settle()
+	s.must(t, s.phoneHears(0))
+	s.must(t, s.page.Unhold())
+	s.must(t, s.lastToPhone("sendrecv"))
+	s.checkAudio(t)
+	s.checkSDP(t)
+	s.must(t, s.page.Hangup())
+	s.checkEnded(t)
+}
+
+// phoneHolds: the same from the other side.
+func phoneHolds(t *testing.T, s *stack) {
+	s.connect(t, fromBrowser)
+	s.checkAudio(t)
+	s.must(t, s.phone.Hold())
+	s.must(t, s.lastToPage("sendonly"))
+	settle()
+	s.must(t, s.pageHears(0))
+	s.must(t, s.phone.Unhold())
+	s.must(t, s.lastToPage("sendrecv"))
+	s.checkAudio(t)
+	s.checkSDP(t)
+	s.checkSameTransport(t)
+	s.must(t, s.phone.Hangup())
+	s.checkEnded(t)
+}
+
+// phoneReinvites: a re-INVITE with the same media, as session timers send it,
+// in calls of either direction, leaves the browser's ICE and DTLS alone.
+func phoneReinvites(t *testing.T, s *stack) {
+	for _, from := range []caller{fromBrowser, fromPhone} {
+		s.connect(t, from)
+		s.checkAudio(t)
+		before, err := s.toPage()
+		s.must(t, err)
+		s.must(t, s.phone.Reinvite())
+		s.must(t, eventually(func() error {
+			after, err := s.toPage()
+			if err == nil && len(after) == len(before) {
+				err = fmt.Errorf("no re-INVITE reached the page")
+			}
+			return err
+		}))
+		s.checkSameTransport(t)
+		settle()
+		s.checkAudio(t)
+		s.checkSDP(t)
+		s.must(t, s.page.Hangup())
+		s.checkEnded(t)
+	}
+}
+
+// digits: DTMF as telephone-event from the page arrives at the phone.
+func digits(t *testing.T, s *stack) {
+	const want = "159#"
+	s.connect(t, fromBrowser)
+	s.checkAudio(t)
+	s.must(t, s.page.Digits(want))
+	s.must(t, eventually(func() error {
+		got, err := s.phone.Digits()
+		if err == nil && got != want {
+			err = fmt.Errorf("the phone got the digits %q, want %q", got, want)
+		}
+		return err
+	}))
+	s.must(t, s.page.Hangup())
+	s.checkEnded(t)
+}
+
+// byes: either side may end a call of either direction.
+func byes(t *testing.T, s *stack) {
+	for _, from := range []caller{fromBrowser, fromPhone} {
+		for _, ender := range []caller{fromBrowser, fromPhone} {
+			s.connect(t, from)
+			s.hangup(t, ender)
+			s.checkEnded(t)
+		}
+	}
+}
+
+func (s *stack) hangup(t *testing.T, who caller) {
+	t.Helper()
+	if who == fromBrowser {
+		s.must(t, s.page.Hangup())
+	} else {
+		s.must(t, s.phone.Hangup())
+	}
+}
+
+// cancels: the caller gives up while the callee rings.
+func cancels(t *testing.T, s *stack) {
+	for _, from := range []caller{fromBrowser, fromPhone} {
+		s.ring(t, from)
+		s.hangup(t, from)
+		s.checkEnded(t)
+	}
+}
+
+// cancelCrossesAnswer: the callee answers and the caller gives up at nearly the
+// same time. Whoever wins, both sides end and nothing is left.
+func cancelCrossesAnswer(t *testing.T, s *stack) {
+	for _, from := range []caller{fromBrowser, fromPhone} {
+		for _, delay := range []time.Duration{-8, -3, -1, 0, 1, 3, 8} {
+			s.ring(t, from)
+			answered := make(chan error, 1)
+			answer := s.page.Answer
+			if from == fromBrowser {
+				answer = s.phone.Answer
+			}
+			go func() {
+				time.Sleep(max(0, delay) * time.Millisecond)
+				answered <- answer()
+			}()
+			time.Sleep(max(0, -delay) * time.Millisecond)
+			s.hangup(t, from)
+			// A callee that the CANCEL reached first has nothing to answer.
+			if err := <-answered; err != nil {
+				t.Logf("from the %v, answer %d ms after the CANCEL: %v", from, delay, err)
+			}
+			s.checkEnded(t)
+		}
+	}
+}
+
+// busy: 486 goes back to the caller.
+func busy(t *testing.T, s *stack) {
+	for _, from := range []caller{fromBrowser, fromPhone} {
+		s.ring(t, from)
+		if from == fromBrowser {
+			s.must(t, s.phone.Reject(486))
+		} else {
+			s.must(t, s.page.Reject(486))
+		}
+		s.checkEnded(t)
+		s.must(t, s.callerGot(from, "486"))
+	}
+}
+
+// noAnswer: the phone rings until the proxy gives up; the page refuses by itself.
+func noAnswer(t *testing.T, s *stack) {
+	s.ring(t, fromBrowser)
+	_, err := s.page.Until(harness.RingTime+stepLimit, "ended")
+	s.must(t, err)
+	s.checkEnded(t)
+	s.must(t, s.callerGot(fromBrowser, "408"))
+
+	s.ring(t, fromPhone)
+	s.must(t, s.phone.Until(ringLimit+stepLimit, "ended"))
+	s.checkEnded(t)
+	s.must(t, s.callerGot(fromPhone, "480"))
+}
+
+// callerGot checks the last final response to INVITE that the caller got.
+func (s *stack) callerGot(from caller, want string) error {
+	messages, err := s.phone.Messages()
+	if from == fromBrowser {
+		messages, err = s.page.Messages()
+	}
+	if err != nil {
+		return err
+	}
+	last := ""
+	for _, m := range messages {
+		if code := status(m.Text); !m.Sent && method(m.Text) == "INVITE" && code >= "200" {
+			last = code
+		}
+	}
+	if last != want {
+		return fmt.Errorf("the %v's INVITE was answered %q, want %s", from, last, want)
+	}
+	return nil
+}
+
+// pageClosed: the browser is gone without a word. The proxy owns the connection
+// and tells the phone; then a new page of the same user can be called.
+func pageClosed(t *testing.T, s *stack) {
+	for _, from := range []caller{fromBrowser, fromPhone} {
+		s.connect(t, from)
+		s.checkAudio(t)
+		s.must(t, s.page.Close())
+		s.must(t, s.phone.Until(stepLimit, "ended"))
+		s.must(t, eventually(s.media.Idle))
+		s.openPage(t)
+	}
+	s.connect(t, fromPhone)
+	s.checkAudio(t)
+	s.must(t, s.phone.Hangup())
+	s.checkEnded(t)
+}
+
+// toPage and toPhone are the SDP bodies that came to a side in its last call.
+func (s *stack) toPage() ([]string, error) {
+	messages, err := s.page.Messages()
+	return received(messages), err
+}
+
+func (s *stack) toPhone() ([]string, error) {
+	messages, err := s.phone.Messages()
+	return received(messages), err
+}
+
+func (s *stack) lastToPage(want string) error { return lastDirection(s.toPage, "page", want) }
+
+func (s *stack) lastToPhone(want string) error { return lastDirection(s.toPhone, "phone", want) }
+
+func lastDirection(to func() ([]string, error), side, want string) error {
+	return eventually(func() error {
+		bodies, err := to()
+		if err != nil {
+			return err
+		}
+		if len(bodies) == 0 {
+			return fmt.Errorf("no SDP came to the %s", side)
+		}
+		if got := direction(bodies[len(bodies)-1]); got != want {
+			return fmt.Errorf("the %s was told %s, want %s", side, got, want)
+		}
+		return nil
+	})
+}
+
+// checkSameTransport: all SDP towards the browser in this call names the same
+// ICE credentials and the same DTLS certificate.
+func (s *stack) checkSameTransport(t *testing.T) {
+	t.Helper()
+	bodies, err := s.toPage()
+	s.must(t, err)
+	for _, name := range []string{"ice-ufrag", "ice-pwd", "fingerprint"} {
+		first, _ := attribute(bodies[0], name)
+		for _, sdp := range bodies[1:] {
+			if now, _ := attribute(sdp, name); now != first {
+				t.Errorf("a=%s towards the browser changed from %q to %q", name, first, now)
+			}
+		}
+	}
+}
