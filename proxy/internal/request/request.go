@@ -64,6 +64,8 @@ type Request struct {
 	Profile string
 	// User is the authenticated user as "name@realm"; empty when nobody authenticated.
 	User string
+	// Trunk is the name of the trunk the request comes from, known by its source address; empty for all others.
+	Trunk string
 	// Targets is where to forward to; filled by route or dialog, consumed by forward.
 	Targets []Target
 	// Observers are called by forward, in this order.
