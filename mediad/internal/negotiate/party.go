@@ -37,14 +37,14 @@ type Session struct {
 	Sent SentOrigin
 }
 
-// SentOrigin is the o= line that a party was given last.
+// SentOrigin is what the o= and s= lines that a party was given last said.
 type SentOrigin struct {
-	Username string
-	ID       string
-	Version  uint64
-	Address  string // "IN IP4 192.0.2.1"
-	Digest   uint64 // of the body without its o= line, to notice a change
-	Valid    bool   // a body has been sent
+	Valid       bool // a body has been sent
+	Username    string
+	ID          string
+	Version     string
+	SessionName string
+	Digest      uint64 // of the body without its o= line, to notice a change
 }
 
 // Remote is what the last SDP of a party said about one media.
@@ -107,11 +107,18 @@ type Local struct {
 	// released.
 	Active bool
 
+	// Raw tells that the datagrams are none of our business (UDPTL, SCTP over
+	// DTLS, unknown protocols): one port, relayed as they are.
+	Raw bool
+
 	Interface string           // name of the local interface
 	Family    ng.AddressFamily // of the local address
 	Protocol  string           // profile spoken towards the party
-	RTCPPort  bool             // a second local port for RTCP is needed and advertised
-	RTCPMux   bool             // RTP and RTCP share the first port, both ways
+
+	RTCPPort       bool      // a second local port for RTCP is needed and advertised
+	RTCPMux        bool      // RTP and RTCP share the first port, both ways
+	RTCPMuxOffered bool      // offered, so RTCP may arrive on the first port
+	RTCPMuxAnswer  MuxAnswer // what the answer to the party will say
 
 	ICE  LocalICE
 	DTLS LocalDTLS
@@ -120,9 +127,18 @@ type Local struct {
 	Source Source
 
 	Direction sdp.Direction // what the party was last told, from our point of view
-	MID       string        // a=mid that the party was given
-	Bundle    bool          // part of the BUNDLE group agreed with the party
+	MID       string        // a=mid of the media towards the party; empty = none
 }
+
+// MuxAnswer is how an offer of rtcp-mux by the party will be answered.
+type MuxAnswer uint8
+
+// Values of MuxAnswer.
+const (
+	MuxFollow MuxAnswer = iota // as the other party answers
+	MuxAccept
+	MuxReject
+)
 
 // LocalICE tells whether and how the local side does ICE (RFC 8445).
 type LocalICE struct {
@@ -134,7 +150,8 @@ type LocalICE struct {
 	Generation int
 
 	Controlling bool
-	RelayOnly   bool // ICE=force-relay: candidates are of type relay
+	Trickle     bool // a=ice-options:trickle is written (RFC 8840)
+	RelayOnly   bool // ICE=force-relay: our candidates claim to be of type relay
 }
 
 // ICEMode is the way in which a local side does ICE.
@@ -149,8 +166,9 @@ const (
 
 // LocalDTLS tells whether and how the local side does DTLS-SRTP (RFC 5763).
 type LocalDTLS struct {
-	Role DTLSRole
-	Hash string // of the fingerprint, lower case: "sha-256"
+	Role    DTLSRole
+	Hash    string // of the fingerprint, lower case: "sha-256"
+	Passive bool   // take the passive part if there is a choice
 
 	// Generation counts associations. A new handshake is needed when it
 	// differs from that of the association in place (RFC 8842 §4). 0 = never
@@ -161,8 +179,9 @@ type LocalDTLS struct {
 // DTLSRole is the part that the local side plays in the handshake.
 type DTLSRole uint8
 
-// Values of DTLSRole. DTLSUndecided (a=setup:actpass sent, no answer yet) must
-// accept a ClientHello that overtakes the answer.
+// Values of DTLSRole. DTLSUndecided lasts from offer to answer. A side with it
+// must accept a ClientHello that overtakes the answer (then Plan of the answer
+// says DTLSPassive with the same Generation).
 const (
 	DTLSNone DTLSRole = iota
 	DTLSPassive
@@ -211,18 +230,24 @@ const (
 	SecurityNone Security = iota
 	SecuritySDES
 	SecurityDTLS
+
+	// SecurityMissing is a secure profile without keys: nothing may be sent
+	// or taken.
+	SecurityMissing
 )
 
-// Security tells what protects the media of s. With an SDP answer still to
-// come, DTLS goes before SDES.
+// Security tells what protects the media of s. While an offer of both DTLS and
+// SDES is open it is SecurityDTLS.
 func (s *Side) Security() Security {
 	switch {
+	case s.Local.Raw || !secure(s.Local.Protocol):
+		return SecurityNone
 	case s.Local.DTLS.Role != DTLSNone:
 		return SecurityDTLS
 	case len(s.Local.SDES.Lines) > 0:
 		return SecuritySDES
 	}
-	return SecurityNone
+	return SecurityMissing
 }
 
 // InboundCrypto returns the party's line whose key protects what it sends;

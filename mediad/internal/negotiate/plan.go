@@ -20,9 +20,9 @@ type Options struct {
 	Interfaces  []Interface // the first one is the default; never empty
 	SIPSource   bool        // --sip-source: FlagSIPSourceAddress unless FlagTrustAddress
 	DTLSPassive bool        // --dtls-passive: prefer the passive role
-	Learning    ng.EndpointLearning
-	Instance    string // value of the attribute of loop protect
-	SoftwareID  string // s= with replace session-name
+	Learning    ng.EndpointLearning // default; LearningAbsent = heuristic
+	Instance    string              // names this daemon in the marker of loop protect
+	Suites      []string            // SDES suites in order of preference; nil = DefaultSuites
 }
 
 // Plan is what an offer or an answer means for the call. The body itself is
