@@ -1,0 +1,184 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"strings"
+
+	"github.com/emiago/sipgo/sip"
+	"go.uber.org/zap"
+
+	"github.com/tandem-sbc/tandem/proxy/internal/request"
+)
+
+// Domains tells which domains are the proxy's own.
+type Domains interface {
+	// Canonical returns the own domain that host stands for; ok is false if it
+	// is a foreign one.
+	Canonical(host string) (domain string, ok bool)
+	// Default is the domain that stands for the proxy itself.
+	Default() string
+}
+
+// Trunk is a peer known by its source address.
+type Trunk struct {
+	Name    string
+	Profile string // leg profile; empty: that of the listener
+	Trusts  func(netip.Addr) bool
+}
+
+// Config is what the step needs.
+type Config struct {
+	Accounts Accounts
+	Domains  Domains
+	Trunks   []Trunk
+	Key      []byte // for nonces; 32 random bytes
+	Nonces   int    // how many used nonces are remembered; more are stale earlier
+}
+
+// Step authenticates requests.
+type Step struct {
+	Config
+	nonces *nonces
+}
+
+// New returns the step.
+func New(c Config) *Step { return &Step{Config: c, nonces: newNonces(c.Key, c.Nonces)} }
+
+// realmKind is how one kind of server challenges (RFC 3261 §22.1).
+type realmKind struct {
+	code                  int
+	reason                string
+	challenge, credential string
+}
+
+// Errors of authentication; they are logged as causes.
+var (
+	ErrBadCredentials = errors.New("wrong user or password")
+	ErrNotYours       = errors.New("the identity belongs to somebody else")
+)
+
+// Handle lets through requests of trunks and of users who prove who they are.
+// In-dialog requests that have their targets already belong to a call that was
+// let through when it began.
+func (s *Step) Handle(ctx context.Context, r *request.Request) (request.Verdict, error) {
+	if r.InDialog && len(r.Targets) > 0 {
+		return request.Continue, nil
+	}
+	if r.Msg.Method == sip.ACK { // cannot be answered, and belongs to no call known here
+		return request.Done, nil
+	}
+	for i := range s.Trunks {
+		if t := &s.Trunks[i]; r.Msg.Method != sip.REGISTER && t.Trusts(r.Source.Addr()) {
+			r.Trunk = t.Name
+			if t.Profile != "" {
+				r.Profile = t.Profile
+			}
+			return request.Continue, nil
+		}
+	}
+	// Only a trunk may vouch for an identity (RFC 3325 §6).
+	removeAll(r.Msg, "P-Asserted-Identity")
+	return s.user(ctx, r)
+}
+
+func (s *Step) user(ctx context.Context, r *request.Request) (request.Verdict, error) {
+	kind := realmKind{407, "Proxy Authentication Required", "Proxy-Authenticate", "Proxy-Authorization"}
+	identity := fromURI(r.Msg)
+	if r.Msg.Method == sip.REGISTER {
+		kind = realmKind{401, "Unauthorized", "WWW-Authenticate", "Authorization"}
+		identity = toURI(r.Msg)
+	}
+	if identity == nil {
+		return request.Done, request.Fail(400, "Bad Request", nil)
+	}
+	realm, own := s.Domains.Canonical(identity.Host)
+	if !own {
+		// Strangers reach nobody here except through a trunk.
+		return request.Done, request.Fail(403, "Forbidden", ErrNotYours)
+	}
+	c, header, err := s.find(r.Msg, kind.credential, realm)
+	if err != nil {
+		return request.Done, request.Fail(400, "Bad Authorization", err)
+	}
+	if header == nil {
+		return request.Done, s.challenge(r, kind, realm, false)
+	}
+	judged, issued := s.nonces.check(c.nonce, realm)
+	if judged == nonceForged || !c.supported() {
+		return request.Done, s.challenge(r, kind, realm, false)
+	}
+	nc, err := c.count()
+	if err != nil {
+		return request.Done, request.Fail(400, "Bad Authorization", err)
+	}
+	account, _, err := s.Accounts.Account(ctx, c.username, realm)
+	if err != nil {
+		return request.Done, request.Fail(500, "Server Internal Error", err)
+	}
+	if !c.matches(account, string(r.Msg.Method)) {
+		r.Log.Warn("authentication failed", zap.String("user", c.username), zap.Stringer("source", r.Source))
+		return request.Done, s.challenge(r, kind, realm, false)
+	}
+	if judged == nonceStale || !s.nonces.use(c.nonce, issued, nc) {
+		return request.Done, s.challenge(r, kind, realm, true)
+	}
+	if identity.User != c.username {
+		return request.Done, request.Fail(403, "Forbidden", ErrNotYours)
+	}
+	r.User = c.username + "@" + realm
+	// These credentials are consumed here (RFC 3261 §22.3); those for other
+	// realms travel on.
+	for _, h := range removeAll(r.Msg, kind.credential) {
+		if h != header {
+			r.Msg.AppendHeader(h)
+		}
+	}
+	return request.Continue, nil
+}
+
+// removeAll takes out all headers of that name in any case, and returns them.
+func removeAll(msg *sip.Request, name string) []sip.Header {
+	all := msg.GetHeaders(name)
+	for _, h := range all {
+		msg.RemoveHeader(h.Name())
+	}
+	return all
+}
+
+// find returns the credentials for realm and the header that holds them.
+func (s *Step) find(msg *sip.Request, name, realm string) (credentials, sip.Header, error) {
+	for _, h := range msg.GetHeaders(name) {
+		c, digest, err := parseCredentials(h.Value())
+		if err != nil {
+			return c, nil, err
+		}
+		if digest && strings.EqualFold(c.realm, realm) {
+			return c, h, nil
+		}
+	}
+	return credentials{}, nil, nil
+}
+
+// challenge answers with a challenge by each algorithm, the better first.
+func (s *Step) challenge(r *request.Request, kind realmKind, realm string, stale bool) error {
+	nonce := s.nonces.issue(realm)
+	return r.Respond(kind.code, kind.reason,
+		sip.NewHeader(kind.challenge, challenge(realm, nonce, algorithmSHA256, stale)),
+		sip.NewHeader(kind.challenge, challenge(realm, nonce, algorithmMD5, stale)))
+}
+
+func fromURI(msg *sip.Request) *sip.Uri {
+	if h := msg.From(); h != nil {
+		return &h.Address
+	}
+	return nil
+}
+
+func toURI(msg *sip.Request) *sip.Uri {
+	if h := msg.To(); h != nil {
+		return &h.Address
+	}
+	return nil
+}

@@ -1,0 +1,286 @@
+package location
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+const (
+	// flushEvery is how long a change may be in memory only. What is lost by a
+	// crash within it, clients register again.
+	flushEvery = 200 * time.Millisecond
+	// sweepEvery is how often expired bindings are taken out. Lookup never
+	// returns them in any case.
+	sweepEvery = 5 * time.Second
+	// closeTimeout bounds the last flush.
+	closeTimeout = 5 * time.Second
+)
+
+// Keeper keeps bindings over a restart.
+type Keeper interface {
+	// Load returns all kept bindings.
+	Load(ctx context.Context) ([]Binding, error)
+	// Replace makes the given bindings the only ones of their address of
+	// record, all in one step; an empty list removes them.
+	Replace(ctx context.Context, changes map[AoR][]Binding) error
+}
+
+// Table holds all bindings. It is safe for concurrent use.
+type Table struct {
+	log    *zap.Logger
+	keeper Keeper
+	now    func() time.Time
+	stop   chan struct{}
+	done   chan struct{}
+
+	mu           sync.RWMutex
+	bindings     map[AoR][]Binding
+	byConnection map[string]map[AoR]struct{}
+	dirty        map[AoR]struct{} // changed since the last flush
+}
+
+// NewTable returns an empty table. keeper may be nil: nothing is kept.
+func NewTable(keeper Keeper, log *zap.Logger) *Table {
+	return &Table{
+		log:          log,
+		keeper:       keeper,
+		now:          time.Now,
+		stop:         make(chan struct{}),
+		done:         make(chan struct{}),
+		bindings:     make(map[AoR][]Binding),
+		byConnection: make(map[string]map[AoR]struct{}),
+		dirty:        make(map[AoR]struct{}),
+	}
+}
+
+// Start loads what was kept and begins to sweep and to flush. Bindings over a
+// connection that cannot have outlived the restart are dropped, or lose their
+// connection if their contact may be dialled.
+func (t *Table) Start(ctx context.Context) error {
+	if t.keeper != nil {
+		kept, err := t.keeper.Load(ctx)
+		if err != nil {
+			return err
+		}
+		t.restore(kept)
+	}
+	go t.run()
+	return nil
+}
+
+func (t *Table) restore(kept []Binding) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	restored := 0
+	for _, b := range kept {
+		if b.Expired(t.now()) || (b.Transport != "udp" && !b.Direct) {
+			t.dirty[b.AoR] = struct{}{}
+			continue
+		}
+		if b.Transport != "udp" {
+			b.Connection = ""
+		}
+		t.setLocked(b.AoR, append(t.bindings[b.AoR], b))
+		restored++
+	}
+	t.log.Info("bindings restored", zap.Int("restored", restored), zap.Int("dropped", len(kept)-restored))
+}
+
+// Close flushes the last changes and waits for the background work.
+func (t *Table) Close() error {
+	close(t.stop)
+	<-t.done
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	return t.Flush(ctx)
+}
+
+func (t *Table) run() {
+	defer close(t.done)
+	flush, sweep := time.NewTicker(flushEvery), time.NewTicker(sweepEvery)
+	defer flush.Stop()
+	defer sweep.Stop()
+	for {
+		select {
+		case <-t.stop:
+			return
+		case <-flush.C:
+			ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+			if err := t.Flush(ctx); err != nil {
+				t.log.Error("bindings not kept", zap.Error(err))
+			}
+			cancel()
+		case <-sweep.C:
+			t.sweep()
+		}
+	}
+}
+
+// Flush hands all changes to the keeper. If that fails they stay to be flushed
+// later.
+func (t *Table) Flush(ctx context.Context) error {
+	t.mu.Lock()
+	if t.keeper == nil || len(t.dirty) == 0 {
+		clear(t.dirty)
+		t.mu.Unlock()
+		return nil
+	}
+	changes := make(map[AoR][]Binding, len(t.dirty))
+	for aor := range t.dirty {
+		changes[aor] = t.bindings[aor] // lists are replaced, never changed in place
+	}
+	clear(t.dirty)
+	t.mu.Unlock()
+
+	if err := t.keeper.Replace(ctx, changes); err != nil {
+		t.mu.Lock()
+		for aor := range changes {
+			t.dirty[aor] = struct{}{}
+		}
+		t.mu.Unlock()
+		return err
+	}
+	return nil
+}
+
+func (t *Table) sweep() {
+	now := t.now()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for aor, list := range t.bindings {
+		if !slices.ContainsFunc(list, func(b Binding) bool { return b.Expired(now) }) {
+			continue
+		}
+		var left []Binding
+		for _, b := range list {
+			if b.Expired(now) {
+				t.log.Info("binding expired", zap.String("aor", string(aor)), zap.String("contact", b.Contact))
+				continue
+			}
+			left = append(left, b)
+		}
+		t.setLocked(aor, left)
+		t.dirty[aor] = struct{}{}
+	}
+}
+
+// Lookup returns the bindings of aor that have not expired. The list is not to
+// be changed.
+func (t *Table) Lookup(aor AoR) []Binding {
+	now := t.now()
+	t.mu.RLock()
+	list := t.bindings[aor]
+	t.mu.RUnlock()
+	if !slices.ContainsFunc(list, func(b Binding) bool { return b.Expired(now) }) {
+		return list
+	}
+	return slices.DeleteFunc(slices.Clone(list), func(b Binding) bool { return b.Expired(now) })
+}
+
+// ErrUnchanged may be returned by the function given to Update to leave the
+// bindings as they are.
+var ErrUnchanged = errors.New("bindings unchanged")
+
+// Update replaces the bindings of aor by what change makes of them, in one
+// step. change gets a copy of those that have not expired. Its error is
+// returned and nothing is changed; ErrUnchanged is no error.
+func (t *Table) Update(aor AoR, change func(current []Binding) ([]Binding, error)) error {
+	now := t.now()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	current := slices.DeleteFunc(slices.Clone(t.bindings[aor]), func(b Binding) bool { return b.Expired(now) })
+	next, err := change(current)
+	if errors.Is(err, ErrUnchanged) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	t.setLocked(aor, next)
+	t.dirty[aor] = struct{}{}
+	return nil
+}
+
+// ConnectionClosed takes out the bindings that were reached over the
+// connection with this id, and returns how many. Those whose contact may be
+// dialled stay.
+func (t *Table) ConnectionClosed(id string) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	removed := 0
+	for aor := range t.byConnection[id] {
+		var left []Binding
+		for _, b := range t.bindings[aor] {
+			if b.Connection == id && !b.Direct {
+				removed++
+				t.log.Info("binding removed with its connection",
+					zap.String("aor", string(aor)), zap.String("contact", b.Contact), zap.String("connection", id))
+				continue
+			}
+			if b.Connection == id {
+				b.Connection = ""
+			}
+			left = append(left, b)
+		}
+		t.setLocked(aor, left)
+		t.dirty[aor] = struct{}{}
+	}
+	return removed
+}
+
+// Len returns the number of addresses of record with a binding.
+func (t *Table) Len() int {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return len(t.bindings)
+}
+
+// All returns every binding that has not expired.
+func (t *Table) All() []Binding {
+	now := t.now()
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	var all []Binding
+	for _, list := range t.bindings {
+		for _, b := range list {
+			if !b.Expired(now) {
+				all = append(all, b)
+			}
+		}
+	}
+	return all
+}
+
+// setLocked stores list for aor and keeps the index by connection. t.mu is
+// held.
+func (t *Table) setLocked(aor AoR, list []Binding) {
+	for _, b := range t.bindings[aor] {
+		if set := t.byConnection[b.Connection]; set != nil {
+			delete(set, aor)
+			if len(set) == 0 {
+				delete(t.byConnection, b.Connection)
+			}
+		}
+	}
+	if len(list) == 0 {
+		delete(t.bindings, aor)
+		return
+	}
+	t.bindings[aor] = slices.Clip(list)
+	for _, b := range list {
+		if b.Connection == "" {
+			continue
+		}
+		set := t.byConnection[b.Connection]
+		if set == nil {
+			set = make(map[AoR]struct{}, 1)
+			t.byConnection[b.Connection] = set
+		}
+		set[aor] = struct{}{}
+	}
+}

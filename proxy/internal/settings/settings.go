@@ -1,0 +1,253 @@
+// Package settings is the proxy's configuration: the struct that the YAML file
+// fills, its defaults and its validation. The manual is docs/proxy-config.md.
+package settings
+
+import (
+	"time"
+
+	"github.com/tandem-sbc/tandem/pkg/conf"
+)
+
+// Settings is the whole configuration of the proxy.
+type Settings struct {
+	Listeners []Listener         `yaml:"listeners"`
+	Domains   []string           `yaml:"domains"` // own domains, the first is the default one
+	Users     []User             `yaml:"users"`
+	Registrar Registrar          `yaml:"registrar"`
+	Trunks    []Trunk            `yaml:"trunks"`
+	Routes    []Route            `yaml:"routes"`
+	Media     Media              `yaml:"media"`
+	Profiles  map[string]Profile `yaml:"profiles"`
+	Storage   Storage            `yaml:"storage"`
+	TLS       TLS                `yaml:"tls"`
+	Web       Web                `yaml:"web"`
+	Limits    Limits             `yaml:"limits"`
+	Log       Log                `yaml:"log"`
+}
+
+// Listener is one listening socket.
+type Listener struct {
+	Name       string        `yaml:"name"`
+	Transport  string        `yaml:"transport"`  // udp, tcp, tls, ws, wss
+	Address    conf.Endpoint `yaml:"address"`    // IP:port; port 0 takes a free one
+	Advertised conf.Endpoint `yaml:"advertised"` // in Via and Record-Route
+	Profile    string        `yaml:"profile"`    // leg profile of peers; default by transport
+	Path       string        `yaml:"path"`       // WebSocket endpoint; default /ws
+	Origins    []string      `yaml:"origins"`    // allowed Origin headers; none: same host only
+}
+
+// User is an account.
+type User struct {
+	Name     string      `yaml:"name"`
+	Domain   string      `yaml:"domain"` // default: the first own domain
+	Password conf.Secret `yaml:"password"`
+	HA1      HA1         `yaml:"ha1"` // instead of the password
+}
+
+// HA1 holds H(user:realm:password) in hex, by algorithm (RFC 7616 §3.4.2).
+type HA1 struct {
+	MD5    conf.Secret `yaml:"md5"`
+	SHA256 conf.Secret `yaml:"sha256"`
+}
+
+// Registrar bounds registrations (RFC 3261 §10.3).
+type Registrar struct {
+	MinExpires     conf.Duration `yaml:"min_expires"`     // shorter ones get 423
+	MaxExpires     conf.Duration `yaml:"max_expires"`     // longer ones are shortened
+	DefaultExpires conf.Duration `yaml:"default_expires"` // when the client names none
+	MaxContacts    int           `yaml:"max_contacts"`    // per address of record
+}
+
+// Trunk is a peer that is known by its source address.
+type Trunk struct {
+	Name    string         `yaml:"name"`
+	Sources []conf.Network `yaml:"sources"`
+	Profile string         `yaml:"profile"` // leg profile; default: the listener's
+}
+
+// Route sends requests somewhere; the first route that matches is taken.
+type Route struct {
+	Name    string        `yaml:"name"`
+	From    []string      `yaml:"from"`    // users, names of trunks; default: users
+	Domain  string        `yaml:"domain"`  // host of the request URI; default: any own domain; *: any
+	Prefix  string        `yaml:"prefix"`  // of the user part
+	Pattern string        `yaml:"pattern"` // regular expression for the whole user part
+	Strip   int           `yaml:"strip"`   // characters taken off the user part
+	Add     string        `yaml:"add"`     // put in front of it
+	To      string        `yaml:"to"`      // registered, a SIP URI without user, or reject
+	Profile string        `yaml:"profile"` // leg profile towards the next hop; default: sip
+	Timeout conf.Duration `yaml:"timeout"` // of ringing; default: Timer C alone
+}
+
+// Values of Route.To and Route.From that are not names.
+const (
+	ToRegistered = "registered"
+	ToReject     = "reject"
+	FromUsers    = "users"
+	DomainAny    = "*"
+)
+
+// Media is how media daemons are reached over the ng protocol.
+type Media struct {
+	Nodes        []string      `yaml:"nodes"`         // udp:host:port[=weight]
+	Timeout      conf.Duration `yaml:"timeout"`       // one command, over all tries and nodes
+	Retransmit   conf.Duration `yaml:"retransmit"`    // wait before a command is sent again
+	PingInterval conf.Duration `yaml:"ping_interval"` // health check of each node
+	MaxCalls     int           `yaml:"max_calls"`     // calls with media at the same time
+}
+
+// Profile is what one side of a call speaks: the ng flags towards it.
+type Profile struct {
+	Flags     string `yaml:"flags"`     // rtpengine's own words
+	Interface string `yaml:"interface"` // logical interface of the media daemon
+	SDPOnly   bool   `yaml:"sdp_only"`  // of a multipart body keep only the SDP towards this side
+}
+
+// Storage is where bindings and accounts are kept.
+type Storage struct {
+	Path string `yaml:"path" env:"TANDEM_STORAGE_PATH"` // SQLite file; ":memory:" keeps nothing
+}
+
+// TLS is the certificate of the tls and wss listeners.
+type TLS struct {
+	Certificate string `yaml:"certificate"` // PEM file with the chain; empty: made by the local CA
+	Key         string `yaml:"key"`         // PEM file
+	LocalCA     string `yaml:"local_ca" env:"TANDEM_LOCAL_CA"`
+}
+
+// Web is what the wss and ws listeners serve besides SIP.
+type Web struct {
+	Phone bool `yaml:"phone"` // the web phone page
+	Demo  bool `yaml:"demo"`  // tell the page an account and what to dial
+	// DemoUser is the account that is told, password included.
+	DemoUser string `yaml:"demo_user"`
+}
+
+// Limits bound what peers can make the proxy hold.
+type Limits struct {
+	Connections          int           `yaml:"connections"`
+	ConnectionsPerSource int           `yaml:"connections_per_source"`
+	Header               conf.Size     `yaml:"header"` // bytes of a message's start line and headers
+	Body                 conf.Size     `yaml:"body"`
+	Handshake            conf.Duration `yaml:"handshake"`
+	Idle                 conf.Duration `yaml:"idle"`
+	Ping                 conf.Duration `yaml:"ping"` // WebSocket pings
+	Transactions         int           `yaml:"transactions"`
+	Calls                int           `yaml:"calls"`
+	RequestsPerSecond    float64       `yaml:"requests_per_second"` // from one source without trust
+	Burst                int           `yaml:"burst"`
+}
+
+// Log is how events are written.
+type Log struct {
+	Level  string `yaml:"level" env:"TANDEM_LOG_LEVEL"`   // debug, info, warn, error
+	Format string `yaml:"format" env:"TANDEM_LOG_FORMAT"` // console, json
+}
+
+// Names of the built-in leg profiles.
+const (
+	ProfileWebRTC = "webrtc"
+	ProfileSIP    = "sip"
+	ProfileSRTP   = "srtp"
+)
+
+// builtinProfiles returns the leg profiles that exist without configuration.
+func builtinProfiles() map[string]Profile {
+	return map[string]Profile{
+		ProfileWebRTC: {Flags: "UDP/TLS/RTP/SAVPF ICE=force SDES-off rtcp-mux-offer generate-mid", SDPOnly: true},
+		ProfileSIP:    {Flags: "RTP/AVP ICE=remove DTLS=passive SDES-off rtcp-mux-demux"},
+		ProfileSRTP:   {Flags: "RTP/SAVP ICE=remove DTLS=passive rtcp-mux-demux"},
+	}
+}
+
+// Default returns the settings that apply where the file says nothing.
+func Default() Settings {
+	return Settings{
+		Registrar: Registrar{
+			MinExpires:     conf.Duration(60 * time.Second),
+			MaxExpires:     conf.Duration(time.Hour),
+			DefaultExpires: conf.Duration(10 * time.Minute),
+			MaxContacts:    10,
+		},
+		Media: Media{
+			Timeout:      conf.Duration(3 * time.Second),
+			Retransmit:   conf.Duration(500 * time.Millisecond),
+			PingInterval: conf.Duration(5 * time.Second),
+			MaxCalls:     20000,
+		},
+		Storage: Storage{Path: "var/proxy.db"},
+		TLS:     TLS{LocalCA: "var/ca"},
+		Limits: Limits{
+			Connections:          20000,
+			ConnectionsPerSource: 1000,
+			Header:               16 << 10,
+			Body:                 64 << 10,
+			Handshake:            conf.Duration(10 * time.Second),
+			Idle:                 conf.Duration(10 * time.Minute),
+			Ping:                 conf.Duration(25 * time.Second),
+			Transactions:         100000,
+			Calls:                50000,
+			RequestsPerSecond:    200,
+			Burst:                1000,
+		},
+		Log: Log{Level: "info", Format: "console"},
+	}
+}
+
+// Check adds faults that only another package can see (profile flags,
+// certificate files) to the document.
+type Check func(s *Settings, doc *conf.Document)
+
+// Load reads and validates the file at path, with further checks. The error
+// lists every fault.
+func Load(path string, checks ...Check) (*Settings, error) {
+	s := Default()
+	doc, err := conf.Load(path, &s)
+	if err != nil {
+		return nil, err
+	}
+	s.complete()
+	s.validate(doc)
+	for _, check := range checks {
+		check(&s, doc)
+	}
+	if err := doc.Err(); err != nil {
+		return nil, err
+	}
+	return &s, nil
+}
+
+// complete fills in what follows from other values.
+func (s *Settings) complete() {
+	profiles := builtinProfiles()
+	for name, p := range s.Profiles {
+		if builtin, ok := profiles[name]; ok && p.Flags == "" {
+			p.Flags = builtin.Flags // only the interface was changed
+		}
+		profiles[name] = p
+	}
+	s.Profiles = profiles
+	for i := range s.Listeners {
+		l := &s.Listeners[i]
+		if l.Profile == "" {
+			l.Profile = ProfileSIP
+			if l.Transport == "ws" || l.Transport == "wss" {
+				l.Profile = ProfileWebRTC
+			}
+		}
+	}
+	for i := range s.Users {
+		if u := &s.Users[i]; u.Domain == "" && len(s.Domains) > 0 {
+			u.Domain = s.Domains[0]
+		}
+	}
+	for i := range s.Routes {
+		r := &s.Routes[i]
+		if len(r.From) == 0 {
+			r.From = []string{FromUsers}
+		}
+		if r.Profile == "" {
+			r.Profile = ProfileSIP
+		}
+	}
+}

@@ -1,0 +1,288 @@
+package settings
+
+import (
+	"encoding/hex"
+	"fmt"
+	"net"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/emiago/sipgo/sip"
+	"github.com/tandem-sbc/tandem/pkg/conf"
+	"github.com/tandem-sbc/tandem/pkg/telemetry"
+)
+
+// validate adds a fault to doc for everything that the types cannot say.
+func (s *Settings) validate(doc *conf.Document) {
+	s.validateListeners(doc)
+	s.validateDomains(doc)
+	s.validateUsers(doc)
+	s.validateRegistrar(doc)
+	s.validateTrunks(doc)
+	s.validateRoutes(doc)
+	s.validateMedia(doc)
+	s.validateRest(doc)
+}
+
+func (s *Settings) validateListeners(doc *conf.Document) {
+	if len(s.Listeners) == 0 {
+		doc.Fault("listeners", "at least one listener is needed")
+	}
+	names := make(map[string]bool)
+	for i, l := range s.Listeners {
+		key := fmt.Sprintf("listeners[%d]", i)
+		switch {
+		case l.Name == "":
+			doc.Fault(key+".name", "missing")
+		case names[l.Name]:
+			doc.Fault(key+".name", "%q is taken by another listener", l.Name)
+		}
+		names[l.Name] = true
+		if !slices.Contains([]string{"udp", "tcp", "tls", "ws", "wss"}, l.Transport) {
+			doc.Fault(key+".transport", "%q is none of udp, tcp, tls, ws, wss", l.Transport)
+		}
+		if l.Address.IsZero() {
+			doc.Fault(key+".address", "missing")
+		} else if _, err := netip.ParseAddr(l.Address.Host); err != nil {
+			doc.Fault(key+".address", "%q is not an IP address; for all addresses write 0.0.0.0 or [::]", l.Address.Host)
+		}
+		s.validateProfileName(doc, key+".profile", l.Profile)
+		websocket := l.Transport == "ws" || l.Transport == "wss"
+		if l.Path != "" && !websocket {
+			doc.Fault(key+".path", "only ws and wss listeners have a path")
+		} else if l.Path != "" && !strings.HasPrefix(l.Path, "/") {
+			doc.Fault(key+".path", "must begin with /")
+		}
+		if len(l.Origins) > 0 && !websocket {
+			doc.Fault(key+".origins", "only ws and wss listeners look at origins")
+		}
+		for j, origin := range l.Origins {
+			if origin != "*" && !strings.HasPrefix(origin, "http://") && !strings.HasPrefix(origin, "https://") {
+				doc.Fault(fmt.Sprintf("%s.origins[%d]", key, j), "%q is neither * nor like https://host[:port]", origin)
+			}
+		}
+	}
+}
+
+func (s *Settings) validateProfileName(doc *conf.Document, key, name string) {
+	if _, ok := s.Profiles[name]; !ok && name != "" {
+		doc.Fault(key, "no profile is called %q", name)
+	}
+}
+
+func (s *Settings) validateDomains(doc *conf.Document) {
+	if len(s.Domains) == 0 {
+		doc.Fault("domains", "at least one own domain is needed")
+	}
+	for i, d := range s.Domains {
+		if !validHost(d) {
+			doc.Fault(fmt.Sprintf("domains[%d]", i), "%q is not a host name or address", d)
+		}
+	}
+}
+
+// validHost reports whether h may stand as the host of a SIP URI.
+func validHost(h string) bool {
+	if _, err := netip.ParseAddr(strings.Trim(h, "[]")); err == nil {
+		return true
+	}
+	return regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$`).MatchString(h)
+}
+
+func (s *Settings) validateUsers(doc *conf.Document) {
+	seen := make(map[string]bool)
+	for i, u := range s.Users {
+		key := fmt.Sprintf("users[%d]", i)
+		if !regexp.MustCompile(`^[A-Za-z0-9._+~!*'-]+$`).MatchString(u.Name) {
+			doc.Fault(key+".name", "%q may hold only letters, digits and ._+~!*'-", u.Name)
+		}
+		if !slices.ContainsFunc(s.Domains, func(d string) bool { return strings.EqualFold(d, u.Domain) }) {
+			doc.Fault(key+".domain", "%q is not one of domains", u.Domain)
+		}
+		if id := u.Name + "@" + strings.ToLower(u.Domain); seen[id] {
+			doc.Fault(key+".name", "%s is given twice", id)
+		} else {
+			seen[id] = true
+		}
+		byHash := u.HA1.MD5 != "" || u.HA1.SHA256 != ""
+		switch {
+		case u.Password == "" && !byHash:
+			doc.Fault(key+".password", "missing (or ha1)")
+		case u.Password != "" && byHash:
+			doc.Fault(key+".ha1", "password and ha1 cannot be given together")
+		}
+		validateHash(doc, key+".ha1.md5", u.HA1.MD5, 16)
+		validateHash(doc, key+".ha1.sha256", u.HA1.SHA256, 32)
+	}
+}
+
+func validateHash(doc *conf.Document, key string, value conf.Secret, size int) {
+	if value == "" {
+		return
+	}
+	if raw, err := hex.DecodeString(value.Reveal()); err != nil || len(raw) != size {
+		doc.Fault(key, "must be %d hex digits", 2*size)
+	}
+}
+
+func (s *Settings) validateRegistrar(doc *conf.Document) {
+	r := s.Registrar
+	if time.Duration(r.MinExpires) < 10*time.Second {
+		doc.Fault("registrar.min_expires", "must be at least 10s")
+	}
+	if time.Duration(r.MaxExpires) > 24*time.Hour || r.MaxExpires < r.MinExpires {
+		doc.Fault("registrar.max_expires", "must be from min_expires (%s) to 24h", r.MinExpires)
+	}
+	if r.DefaultExpires < r.MinExpires || r.DefaultExpires > r.MaxExpires {
+		doc.Fault("registrar.default_expires", "must be from min_expires (%s) to max_expires (%s)", r.MinExpires, r.MaxExpires)
+	}
+	within(doc, "registrar.max_contacts", r.MaxContacts, 1, 100)
+}
+
+func within(doc *conf.Document, key string, value, low, high int) {
+	if value < low || value > high {
+		doc.Fault(key, "%d is not from %d to %d", value, low, high)
+	}
+}
+
+func (s *Settings) validateTrunks(doc *conf.Document) {
+	names := map[string]bool{FromUsers: true}
+	for i, t := range s.Trunks {
+		key := fmt.Sprintf("trunks[%d]", i)
+		switch {
+		case t.Name == "":
+			doc.Fault(key+".name", "missing")
+		case names[t.Name]:
+			doc.Fault(key+".name", "%q is taken", t.Name)
+		}
+		names[t.Name] = true
+		if len(t.Sources) == 0 {
+			doc.Fault(key+".sources", "at least one address is needed")
+		}
+		for j, n := range t.Sources {
+			if netip.Prefix(n).Bits() == 0 && netip.Prefix(n).IsValid() {
+				doc.Fault(fmt.Sprintf("%s.sources[%d]", key, j), "%s would trust everybody", n)
+			}
+		}
+		s.validateProfileName(doc, key+".profile", t.Profile)
+	}
+}
+
+func (s *Settings) validateRoutes(doc *conf.Document) {
+	for i, r := range s.Routes {
+		key := fmt.Sprintf("routes[%d]", i)
+		for j, from := range r.From {
+			known := from == FromUsers || slices.ContainsFunc(s.Trunks, func(t Trunk) bool { return t.Name == from })
+			if !known {
+				doc.Fault(fmt.Sprintf("%s.from[%d]", key, j), "%q is neither users nor a trunk", from)
+			}
+		}
+		if r.Domain != "" && r.Domain != DomainAny && !validHost(r.Domain) {
+			doc.Fault(key+".domain", "%q is not a host name or address", r.Domain)
+		}
+		if r.Prefix != "" && r.Pattern != "" {
+			doc.Fault(key+".pattern", "prefix and pattern cannot be given together")
+		}
+		if _, err := regexp.Compile(r.Pattern); err != nil {
+			doc.Fault(key+".pattern", "%v", err)
+		}
+		within(doc, key+".strip", r.Strip, 0, 64)
+		if strings.ContainsFunc(r.Add, func(c rune) bool { return c <= ' ' || c > '~' || strings.ContainsRune(`@:;<>"`, c) }) {
+			doc.Fault(key+".add", "%q cannot stand in the user part of a URI", r.Add)
+		}
+		validateTo(doc, key+".to", r.To)
+		s.validateProfileName(doc, key+".profile", r.Profile)
+	}
+}
+
+func validateTo(doc *conf.Document, key, to string) {
+	if to == ToRegistered || to == ToReject {
+		return
+	}
+	var uri sip.Uri
+	if err := sip.ParseUri(to, &uri); err != nil || (uri.Scheme != "sip" && uri.Scheme != "sips") || uri.Host == "" {
+		doc.Fault(key, "%q is none of registered, reject, or a URI like sip:host:port;transport=tcp", to)
+		return
+	}
+	if uri.User != "" {
+		doc.Fault(key, "the URI must have no user part; it is taken from the request")
+	}
+}
+
+func (s *Settings) validateMedia(doc *conf.Document) {
+	for i, n := range s.Media.Nodes {
+		if err := validateNode(n); err != nil {
+			doc.Fault(fmt.Sprintf("media.nodes[%d]", i), "%v", err)
+		}
+	}
+	for key, d := range map[string]conf.Duration{
+		"media.timeout": s.Media.Timeout, "media.retransmit": s.Media.Retransmit, "media.ping_interval": s.Media.PingInterval,
+	} {
+		if t := time.Duration(d); t < 10*time.Millisecond || t > time.Minute {
+			doc.Fault(key, "must be from 10ms to 1m")
+		}
+	}
+	within(doc, "media.max_calls", s.Media.MaxCalls, 1, 1_000_000)
+}
+
+// validateNode checks udp:host:port[=weight].
+func validateNode(node string) error {
+	address, weight, weighted := strings.Cut(node, "=")
+	if weighted {
+		if n, err := strconv.Atoi(weight); err != nil || n < 0 || n > 1000 {
+			return fmt.Errorf("%q: the weight must be 0 to 1000", node)
+		}
+	}
+	hostport, ok := strings.CutPrefix(address, "udp:")
+	if !ok {
+		return fmt.Errorf("%q is not like udp:host:port[=weight]", node)
+	}
+	host, port, err := net.SplitHostPort(hostport)
+	if n, perr := strconv.ParseUint(port, 10, 16); err != nil || perr != nil || n == 0 || !validHost(host) {
+		return fmt.Errorf("%q is not like udp:host:port[=weight]", node)
+	}
+	return nil
+}
+
+func (s *Settings) validateRest(doc *conf.Document) {
+	if s.Storage.Path == "" {
+		doc.Fault("storage.path", "missing")
+	}
+	if (s.TLS.Certificate == "") != (s.TLS.Key == "") {
+		doc.Fault("tls", "certificate and key must be given together")
+	}
+	if s.TLS.Certificate == "" && s.TLS.LocalCA == "" {
+		doc.Fault("tls.local_ca", "missing")
+	}
+	if s.Web.Demo {
+		if !slices.ContainsFunc(s.Users, func(u User) bool { return u.Name == s.Web.DemoUser && u.Password != "" }) {
+			doc.Fault("web.demo_user", "demo needs a user with a password, %q is none", s.Web.DemoUser)
+		}
+	}
+	l := s.Limits
+	within(doc, "limits.connections", l.Connections, 1, 1_000_000)
+	within(doc, "limits.connections_per_source", l.ConnectionsPerSource, 1, 1_000_000)
+	within(doc, "limits.header", int(l.Header), 2048, 1<<20)
+	within(doc, "limits.body", int(l.Body), 1024, 1<<20)
+	within(doc, "limits.transactions", l.Transactions, 100, 10_000_000)
+	within(doc, "limits.calls", l.Calls, 1, 1_000_000)
+	within(doc, "limits.burst", l.Burst, 1, 1_000_000)
+	if l.RequestsPerSecond <= 0 {
+		doc.Fault("limits.requests_per_second", "must be positive")
+	}
+	for key, d := range map[string]conf.Duration{"limits.handshake": l.Handshake, "limits.idle": l.Idle, "limits.ping": l.Ping} {
+		if time.Duration(d) < time.Second {
+			doc.Fault(key, "must be at least 1s")
+		}
+	}
+	if _, err := telemetry.ParseLevel(s.Log.Level); err != nil {
+		doc.Fault("log.level", "%q is none of debug, info, warn, error", s.Log.Level)
+	}
+	if s.Log.Format != "console" && s.Log.Format != "json" {
+		doc.Fault("log.format", "%q is neither console nor json", s.Log.Format)
+	}
+}
