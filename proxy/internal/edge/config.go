@@ -54,8 +54,6 @@ type Limits struct {
 	Write, Dial time.Duration
 	// Ping is the interval of WebSocket pings sent to browsers (25 s).
 	Ping time.Duration
-	// Datagram is the size in bytes above which a request goes by TCP if the next hop takes it (1300, RFC 3261 §18.1.1).
-	Datagram int
 }
 
 // Handler takes what the edge receives.
