@@ -1,6 +1,7 @@
 package ng
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 )
@@ -41,8 +42,8 @@ func checkBencode(body []byte) error {
 	if err := w.value(1); err != nil {
 		return err
 	}
-	if w.pos != len(body) {
-		return fmt.Errorf("%w: %d trailing bytes", errBounds, len(body)-w.pos)
+	if rest := bytes.TrimRight(body[w.pos:], "\r\n"); len(rest) > 0 { // a line end: typed by hand
+		return fmt.Errorf("%w: %d trailing bytes", errBounds, len(rest))
 	}
 	return nil
 }

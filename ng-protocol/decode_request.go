@@ -150,7 +150,7 @@ func (r *Request) applyNumber(k string, v any) bool {
 	}
 	n, ok := number(v)
 	switch {
-	case !ok:
+	case !ok || (plain != nil && n < 0):
 		r.unknown(k, v)
 	case optional != nil:
 		*optional = &n

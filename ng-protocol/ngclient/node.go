@@ -1,0 +1,300 @@
+package ngclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	ng "github.com/tandem-sbc/tandem/ng-protocol"
+)
+
+// pingTries is how many pings in a row a node may leave unanswered.
+const pingTries = 2
+
+// Node is one media daemon.
+type Node struct {
+	client  *Client
+	address string
+	weight  int
+
+	mu       sync.Mutex
+	link     *link     // nil if not connected
+	disabled time.Time // no new calls before; zero = the node works
+}
+
+func newNode(c *Client, cfg NodeConfig) (*Node, error) {
+	if _, _, err := net.SplitHostPort(cfg.Address); err != nil {
+		return nil, fmt.Errorf("ngclient: node %q: %w", cfg.Address, err)
+	}
+	return &Node{client: c, address: cfg.Address, weight: cfg.Weight}, nil
+}
+
+// Address is host:port as configured.
+func (n *Node) Address() string { return n.address }
+
+// Weight is the node's share of new calls.
+func (n *Node) Weight() int { return n.weight }
+
+// Up reports whether the node may get new calls.
+func (n *Node) Up() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.disabled.IsZero() {
+		return true
+	}
+	// With pings it is the ping that brings a node back.
+	return n.client.cfg.PingInterval < 0 && time.Now().After(n.disabled)
+}
+
+// Do sends one command to this node and waits for its reply, at most for
+// Config.Deadline. A refusal of the daemon is an error that wraps its ng.Reason.
+func (n *Node) Do(ctx context.Context, req *ng.Request) (ng.Reply, error) {
+	ctx, cancel := context.WithTimeout(ctx, n.client.cfg.Deadline)
+	defer cancel()
+	return n.do(ctx, req, false)
+}
+
+// Ping checks that the node answers.
+func (n *Node) Ping(ctx context.Context) error {
+	reply, err := n.Do(ctx, &ng.Request{Command: ng.CommandPing})
+	if err != nil {
+		return err
+	}
+	if _, ok := reply.(*ng.Pong); !ok {
+		return fmt.Errorf("%w: %T", ErrUnexpected, reply)
+	}
+	return nil
+}
+
+// List returns call-ids, at most limit (0 = the daemon's default).
+func (n *Node) List(ctx context.Context, limit int) ([]string, error) {
+	req := &ng.Request{Command: ng.CommandList}
+	if limit > 0 {
+		req.Limit = &limit
+	}
+	reply, err := n.Do(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	l, ok := reply.(*ng.ListReply)
+	if !ok {
+		return nil, fmt.Errorf("%w: %T", ErrUnexpected, reply)
+	}
+	return l.Calls, nil
+}
+
+// Statistics returns the node's counters.
+func (n *Node) Statistics(ctx context.Context) (ng.Dict, error) {
+	reply, err := n.Do(ctx, &ng.Request{Command: ng.CommandStatistics})
+	if err != nil {
+		return nil, err
+	}
+	s, ok := reply.(*ng.StatisticsReply)
+	if !ok {
+		return nil, fmt.Errorf("%w: %T", ErrUnexpected, reply)
+	}
+	return s.Statistics, nil
+}
+
+// do sends a command until its reply arrives or ctx ends. If impatient, a closed
+// port ends it at once; otherwise the node may be just restarting.
+func (n *Node) do(ctx context.Context, req *ng.Request, impatient bool) (ng.Reply, error) {
+	began := time.Now()
+	body, err := n.exchange(ctx, req, impatient)
+	if err != nil {
+		// A caller who waits for less than one interval learns nothing about the
+		// node.
+		if unanswered(err) && (impatient || time.Since(began) >= n.client.cfg.Interval) {
+			n.fail(err)
+		}
+		return nil, err
+	}
+	n.recover()
+	reply, err := ng.DecodeReply(req.Command, body)
+	if err != nil {
+		return nil, err
+	}
+	switch r := reply.(type) {
+	case *ng.Failure:
+		return nil, fmt.Errorf("node %s: %w", n.address, r.Reason)
+	case *ng.LoadLimit:
+		reason := r.Message
+		if !reason.Overloaded() {
+			reason = ng.ReasonLoadLimit
+		}
+		return nil, fmt.Errorf("node %s: %w", n.address, reason)
+	}
+	return reply, nil
+}
+
+// exchange sends the datagram, repeats it every interval and returns the body
+// of the reply.
+func (n *Node) exchange(ctx context.Context, req *ng.Request, impatient bool) ([]byte, error) {
+	body, err := ng.EncodeRequest(req, n.client.cfg.Format)
+	if err != nil {
+		return nil, err
+	}
+	cookie := n.client.cookies.next()
+	message := append([]byte(cookie+" "), body...)
+	repeat := time.NewTicker(n.client.cfg.Interval)
+	defer repeat.Stop()
+	for {
+		l, err := n.connect(ctx)
+		if err == nil {
+			var reply []byte
+			reply, err = l.roundTrip(ctx, cookie, message, repeat.C, impatient)
+			if err == nil {
+				return reply, nil
+			}
+		}
+		// A broken link (name not resolved, network down, address gone) may heal
+		// within the deadline; everything else is final.
+		if errors.Is(err, ErrTimeout) || errors.Is(err, ErrRefused) || errors.Is(err, ErrBusy) || ctx.Err() != nil {
+			return nil, n.ended(ctx, err)
+		}
+		n.drop(l)
+		select {
+		case <-ctx.Done():
+			return nil, n.ended(ctx, err)
+		case <-n.client.ctx.Done():
+			return nil, ErrClosed
+		case <-repeat.C:
+		}
+	}
+}
+
+// ended gives the end of ctx its name: the caller's own cancellation is not a
+// fault of the node.
+func (n *Node) ended(ctx context.Context, err error) error {
+	switch {
+	case n.client.ctx.Err() != nil:
+		return ErrClosed
+	case errors.Is(ctx.Err(), context.Canceled):
+		return ctx.Err()
+	case ctx.Err() != nil && !unanswered(err):
+		return fmt.Errorf("node %s: %w: %w", n.address, ErrTimeout, err)
+	}
+	return fmt.Errorf("node %s: %w", n.address, err)
+}
+
+// post sends one datagram and does not wait for the reply.
+func (n *Node) post(req *ng.Request) {
+	body, err := ng.EncodeRequest(req, n.client.cfg.Format)
+	if err != nil {
+		return
+	}
+	n.mu.Lock()
+	l := n.link
+	n.mu.Unlock()
+	if l != nil {
+		l.conn.Write(append([]byte(n.client.cookies.next()+" "), body...))
+	}
+}
+
+// connect returns the link, opening it if there is none. Resolving the name may
+// take time, so it happens outside of the lock.
+func (n *Node) connect(ctx context.Context) (*link, error) {
+	n.mu.Lock()
+	l := n.link
+	n.mu.Unlock()
+	if l != nil {
+		return l, nil
+	}
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "udp", n.address)
+	if err != nil {
+		return nil, err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch {
+	case n.client.ctx.Err() != nil:
+		conn.Close()
+		return nil, ErrClosed
+	case n.link != nil: // another command was faster
+		conn.Close()
+		return n.link, nil
+	}
+	n.link = newLink(conn, n.client.cfg.MaxPending)
+	n.client.running.Go(n.link.read)
+	return n.link, nil
+}
+
+// drop closes a link that does not work, so that the next command opens one.
+func (n *Node) drop(l *link) {
+	if l == nil {
+		return
+	}
+	n.mu.Lock()
+	if n.link == l {
+		n.link = nil
+	}
+	n.mu.Unlock()
+	l.close()
+}
+
+func (n *Node) disconnect() {
+	n.mu.Lock()
+	l := n.link
+	n.mu.Unlock()
+	n.drop(l)
+}
+
+// fail takes the node out for a while. Failures within that time do not make it
+// longer, or traffic would keep the ping from bringing the node back.
+func (n *Node) fail(err error) {
+	n.mu.Lock()
+	first := n.disabled.IsZero()
+	if now := time.Now(); now.After(n.disabled) {
+		n.disabled = now.Add(n.client.cfg.DisableFor)
+	}
+	n.mu.Unlock()
+	if first {
+		n.client.log.Warn("ng node failed", slog.String("node", n.address), slog.Any("error", err))
+	}
+}
+
+// recover puts the node back: it answered.
+func (n *Node) recover() {
+	n.mu.Lock()
+	back := !n.disabled.IsZero()
+	n.disabled = time.Time{}
+	n.mu.Unlock()
+	if back {
+		n.client.log.Info("ng node is back", slog.String("node", n.address))
+	}
+}
+
+// watch pings the node until the client closes. A node that failed is pinged
+// when its time is over, over a new link, as its address may have changed.
+func (n *Node) watch() {
+	ctx := n.client.ctx
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		n.mu.Lock()
+		wait := time.Until(n.disabled)
+		failed := !n.disabled.IsZero()
+		n.mu.Unlock()
+		if failed && wait > 0 {
+			timer.Reset(wait)
+			continue
+		}
+		if failed {
+			n.disconnect()
+		}
+		pingCtx, cancel := context.WithTimeout(ctx, pingTries*n.client.cfg.Interval)
+		n.do(pingCtx, &ng.Request{Command: ng.CommandPing}, false)
+		cancel()
+		timer.Reset(n.client.cfg.PingInterval)
+	}
+}

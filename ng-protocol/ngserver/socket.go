@@ -1,0 +1,109 @@
+package ngserver
+
+import (
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// maxReply is the most that one UDP datagram over IPv4 carries, in bytes.
+const maxReply = 65507
+
+// receiveBuffer is the wanted socket buffer in bytes; the system may give less.
+const receiveBuffer = 1 << 20
+
+// socket is one bound UDP socket.
+type socket struct {
+	conn    *net.UDPConn
+	local   netip.AddrPort
+	anyAddr bool // bound to an unspecified address
+	stopped atomic.Bool
+	readers sync.WaitGroup
+}
+
+// destination is where a reply goes to, and the local address it leaves from.
+// It is comparable.
+type destination struct {
+	sock  *socket
+	addr  netip.AddrPort
+	local localAddr // zero unless the socket is bound to an unspecified address
+}
+
+// localAddr is the address that a datagram was sent to.
+type localAddr struct {
+	addr    netip.Addr
+	ifindex int // set for link-local addresses only
+}
+
+func listen(addr netip.AddrPort, tos int) (*socket, error) {
+	network := "udp4"
+	if addr.Addr().Is6() {
+		network = "udp6"
+		if addr.Addr() == netip.IPv6Unspecified() {
+			network = "udp" // both families
+		}
+	}
+	conn, err := net.ListenUDP(network, net.UDPAddrFromAddrPort(addr))
+	if err != nil {
+		return nil, err
+	}
+	s := &socket{conn: conn, local: conn.LocalAddr().(*net.UDPAddr).AddrPort()}
+	s.anyAddr = s.local.Addr().IsUnspecified()
+	if err := s.setup(tos); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *socket) setup(tos int) error {
+	if err := s.conn.SetReadBuffer(receiveBuffer); err != nil {
+		return err
+	}
+	raw, err := s.conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var optErr error
+	err = raw.Control(func(fd uintptr) {
+		optErr = setSocketOptions(int(fd), s.local.Addr().Is6(), s.anyAddr, tos)
+	})
+	if err != nil {
+		return err
+	}
+	return os.NewSyscallError("setsockopt", optErr)
+}
+
+// receive reads one datagram.
+func (s *socket) receive(buf, oob []byte) (int, destination, error) {
+	n, oobn, _, from, err := s.conn.ReadMsgUDPAddrPort(buf, oob)
+	if err != nil {
+		return 0, destination{}, err
+	}
+	peer := destination{sock: s, addr: netip.AddrPortFrom(from.Addr().Unmap(), from.Port())}
+	if s.anyAddr {
+		peer.local = sentTo(oob[:oobn])
+	}
+	return n, peer, nil
+}
+
+func (d destination) send(message []byte) error {
+	var oob []byte
+	if d.local.addr.IsValid() {
+		oob = sendFrom(d.local)
+	}
+	_, _, err := d.sock.conn.WriteMsgUDPAddrPort(message, oob, d.addr)
+	return err
+}
+
+// stopReading ends the reader and waits for it; sending goes on working.
+func (s *socket) stopReading() {
+	s.stopped.Store(true)
+	s.conn.SetReadDeadline(time.Unix(1, 0))
+	s.readers.Wait()
+}
+
+func (s *socket) close() { s.conn.Close() }
