@@ -1,0 +1,326 @@
+package connect
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pion/ice/v3"
+	"github.com/pion/stun/v2"
+
+	"github.com/tandem-sbc/tandem/pkg/udp"
+)
+
+const (
+	defaultDisconnected = 10 * time.Second
+	defaultFailed       = 30 * time.Second
+	// keepalive is how often consent is renewed on a selected pair (RFC 7675 §5.1 says 5 s at most).
+	keepalive = 2 * time.Second
+	// queueDepth bounds the checks kept while the peer's credentials are not known yet, or its agent is busy. A browser sends about
+	// twenty a second and candidate pair.
+	queueDepth = 16
+	// maxChecked bounds the sources remembered as checked.
+	maxChecked = 16
+)
+
+// Agent is the ICE agent of one component. pion's agent behind it lives from one ICE restart to the next.
+type Agent struct {
+	cfg Config
+
+	guard   atomic.Pointer[guard]            // what the packet path needs of the present generation
+	checked atomic.Pointer[[]netip.AddrPort] // sources whose checks have passed, copied on write
+
+	mu         sync.Mutex
+	generation *generation
+	state      State
+	selected   netip.AddrPort
+	closed     bool
+}
+
+// generation is pion's agent with the credentials of one ICE session (RFC 8445 §9).
+type generation struct {
+	agent       *ice.Agent
+	view        *udp.View
+	credentials Credentials
+	started     bool
+	remotes     int // remote candidates given to the agent
+}
+
+// NewAgent makes an agent that answers once Start has told it about its peer. Checks that come in before are kept, within bounds.
+func NewAgent(cfg Config) (*Agent, error) {
+	if cfg.Disconnected == 0 {
+		cfg.Disconnected = defaultDisconnected
+	}
+	if cfg.Failed == 0 {
+		cfg.Failed = defaultFailed
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = silence{}
+	}
+	if cfg.Component == 0 {
+		cfg.Component = 1
+	}
+	a := &Agent{cfg: cfg}
+	g, err := a.newGeneration(cfg.Credentials)
+	if err != nil {
+		return nil, err
+	}
+	a.generation = g
+	a.guard.Store(&guard{ufrag: g.credentials.Ufrag, view: g.view})
+	return a, nil
+}
+
+func (a *Agent) newGeneration(c Credentials) (*generation, error) {
+	if len(c.Ufrag) < minUfrag || len(c.Password) < minPassword {
+		return nil, ErrCredentials
+	}
+	g := &generation{credentials: c}
+	g.view = udp.NewView(a.cfg.Local, queueDepth, a.cfg.Sender.Send)
+	agent, err := ice.NewAgent(&ice.AgentConfig{
+		LocalUfrag: c.Ufrag, LocalPwd: c.Password,
+		Lite:                   a.cfg.Lite,
+		UDPMux:                 &singlePort{view: g.view},
+		NetworkTypes:           []ice.NetworkType{ice.NetworkTypeUDP4, ice.NetworkTypeUDP6},
+		CandidateTypes:         []ice.CandidateType{ice.CandidateTypeHost},
+		MulticastDNSMode:       ice.MulticastDNSModeDisabled,
+		IncludeLoopback:        true,
+		DisconnectedTimeout:    &a.cfg.Disconnected,
+		FailedTimeout:          &a.cfg.Failed,
+		KeepaliveInterval:      ptr(keepalive),
+		CheckInterval:          ptr(50 * time.Millisecond),
+		HostAcceptanceMinWait:  ptr(time.Duration(0)),
+		PrflxAcceptanceMinWait: ptr(100 * time.Millisecond),
+		SrflxAcceptanceMinWait: ptr(100 * time.Millisecond),
+		RelayAcceptanceMinWait: ptr(500 * time.Millisecond),
+		Net:                    noInterfaces{},
+		LoggerFactory:          a.cfg.Logger,
+		BindingRequestHandler: func(m *stun.Message, _, remote ice.Candidate, _ *ice.CandidatePair) bool {
+			return a.requestPassed(g, m, remote)
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("connect: agent: %w", err)
+	}
+	g.agent = agent
+	_ = agent.OnCandidate(func(ice.Candidate) {})
+	_ = agent.OnConnectionStateChange(func(s ice.ConnectionState) { a.stateChanged(g, s) })
+	_ = agent.OnSelectedCandidatePairChange(func(_, remote ice.Candidate) { a.pairSelected(g, remote) })
+	if err := agent.GatherCandidates(); err != nil {
+		_ = agent.GracefulClose()
+		return nil, fmt.Errorf("connect: agent: %w", err)
+	}
+	return g, nil
+}
+
+func ptr[T any](v T) *T { return &v }
+
+// Start tells the agent about its peer, or, in the same ICE session, about changes: further candidates count, others are ignored.
+// Until it is called for a generation no check is answered.
+func (a *Agent) Start(r Remote) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed {
+		return ErrClosed
+	}
+	if len(r.Credentials.Ufrag) < minUfrag || len(r.Credentials.Password) < minPassword {
+		return ErrCredentials
+	}
+	g := a.generation
+	a.addCandidatesLocked(r.Candidates)
+	if g.started {
+		return nil
+	}
+	g.started = true
+	if err := g.start(r); err != nil {
+		return fmt.Errorf("connect: start: %w", err)
+	}
+	return nil
+}
+
+// AddCandidates gives the agent further candidates of its peer (trickle ICE, RFC 8838).
+func (a *Agent) AddCandidates(lines []string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.closed {
+		a.addCandidatesLocked(lines)
+	}
+}
+
+func (a *Agent) addCandidatesLocked(lines []string) {
+	g := a.generation
+	for _, line := range lines {
+		if g.remotes == maxRemotes {
+			return
+		}
+		c, err := ParseCandidate(line)
+		if err != nil || c.Component != a.cfg.Component || c.Address.Addr().Is4() != a.cfg.Local.Addr().Is4() {
+			continue
+		}
+		remote, err := c.pion()
+		if err != nil {
+			continue
+		}
+		g.remotes++
+		_ = g.agent.AddRemoteCandidate(remote)
+	}
+}
+
+// Restart begins a new ICE session with new credentials (RFC 8445 §9); Start has to follow. Media goes on over the pair selected before
+// until a new one is. It waits for a callback under way: do not hold a lock that callbacks take.
+func (a *Agent) Restart(c Credentials) error {
+	a.mu.Lock()
+	if a.closed {
+		a.mu.Unlock()
+		return ErrClosed
+	}
+	a.mu.Unlock()
+	next, err := a.newGeneration(c)
+	if err != nil {
+		return err
+	}
+	a.mu.Lock()
+	old := a.generation
+	if a.closed {
+		a.mu.Unlock()
+		next.close()
+		return ErrClosed
+	}
+	a.generation = next
+	a.guard.Store(&guard{ufrag: c.Ufrag, view: next.view})
+	a.mu.Unlock()
+	old.close()
+	return nil
+}
+
+// HandlePacket takes a STUN packet that came in on the port. It does not block and does not keep pkt.
+func (a *Agent) HandlePacket(pkt []byte, src netip.AddrPort) {
+	if g := a.guard.Load(); g != nil {
+		g.pass(pkt, src)
+	}
+}
+
+// Allows reports whether a check from a source has passed in this or the last ICE session.
+func (a *Agent) Allows(src netip.AddrPort) bool {
+	list := a.checked.Load()
+	return list != nil && slices.Contains(*list, src)
+}
+
+// Selected is the remote address of the chosen pair, unset if there is none.
+func (a *Agent) Selected() netip.AddrPort {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.selected
+}
+
+// State the agent is in.
+func (a *Agent) State() State {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.state
+}
+
+// Credentials of ours in the present ICE session.
+func (a *Agent) Credentials() Credentials {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.generation.credentials
+}
+
+// requestPassed is pion's call for a check whose integrity holds. The result says whether to choose the pair at once: a lite agent takes
+// the peer's nomination as it comes (RFC 8445 §8.2), a full one checks the pair itself first.
+func (a *Agent) requestPassed(g *generation, m *stun.Message, remote ice.Candidate) bool {
+	if src, ok := addrPortOf(remote); ok {
+		a.remember(src)
+	}
+	return a.cfg.Lite && m.Contains(stun.AttrUseCandidate)
+}
+
+// remember adds a checked source; the oldest gives way. Only goroutines of pion's agents call it.
+func (a *Agent) remember(src netip.AddrPort) {
+	for {
+		old := a.checked.Load()
+		var list []netip.AddrPort
+		if old != nil {
+			if slices.Contains(*old, src) {
+				return
+			}
+			list = *old
+			if len(list) >= maxChecked {
+				list = list[1:]
+			}
+		}
+		next := append(slices.Clone(list), src)
+		if a.checked.CompareAndSwap(old, &next) {
+			return
+		}
+	}
+}
+
+func (a *Agent) pairSelected(g *generation, remote ice.Candidate) {
+	dst, ok := addrPortOf(remote)
+	if !ok {
+		return
+	}
+	a.mu.Lock()
+	if a.closed || a.generation != g || a.selected == dst {
+		a.mu.Unlock()
+		return
+	}
+	a.selected = dst
+	a.mu.Unlock()
+	a.remember(dst)
+	if a.cfg.OnSelected != nil {
+		a.cfg.OnSelected(dst)
+	}
+}
+
+func (a *Agent) stateChanged(g *generation, s ice.ConnectionState) {
+	next, ok := stateOf(s)
+	if !ok {
+		return
+	}
+	a.mu.Lock()
+	if a.closed || a.generation != g || a.state == next {
+		a.mu.Unlock()
+		return
+	}
+	a.state = next
+	a.mu.Unlock()
+	if a.cfg.OnState != nil {
+		a.cfg.OnState(next)
+	}
+}
+
+func stateOf(s ice.ConnectionState) (State, bool) {
+	switch s {
+	case ice.ConnectionStateChecking:
+		return Checking, true
+	case ice.ConnectionStateConnected, ice.ConnectionStateCompleted:
+		return Connected, true
+	case ice.ConnectionStateDisconnected:
+		return Disconnected, true
+	case ice.ConnectionStateFailed:
+		return Failed, true
+	default:
+		return New, false
+	}
+}
+
+// Close ends the agent and waits for its goroutines and for a callback under way: do not hold a lock that callbacks take. Further calls
+// do nothing.
+func (a *Agent) Close() {
+	a.mu.Lock()
+	if a.closed {
+		a.mu.Unlock()
+		return
+	}
+	a.closed = true
+	a.state = Closed
+	g := a.generation
+	a.guard.Store(nil)
+	a.mu.Unlock()
+	g.close()
+}

@@ -1,0 +1,25 @@
+// Package engine says what executes routes: it reads the ports of streams, lets flow decide and writes the result.
+package engine
+
+import (
+	"errors"
+
+	"github.com/tandem-sbc/tandem/mediad/internal/flow"
+)
+
+// ErrClosed says that the engine is shut down.
+var ErrClosed = errors.New("engine: closed")
+
+// Engine reads and writes the ports of the streams attached to it. All methods may be called from any goroutine, but not from a
+// handler of flow, which runs on the engine's worker.
+type Engine interface {
+	// Name for logs and metrics, for example "sockets".
+	Name() string
+	// Attach starts reading a stream.
+	Attach(*flow.Stream) error
+	// Detach ends it and returns when no packet of the stream is in flight any more: its contexts and its socket may be closed
+	// then. A stream that is not attached is retired all the same. It cannot be attached again.
+	Detach(*flow.Stream)
+	// Close detaches all streams and waits for the workers.
+	Close() error
+}

@@ -1,0 +1,80 @@
+// Package sockets is the engine that every machine can run: workers that wait for their streams' sockets with epoll and move packets in
+// batches.
+package sockets
+
+import (
+	"fmt"
+	"runtime"
+	"sync"
+
+	"github.com/tandem-sbc/tandem/mediad/internal/engine"
+	"github.com/tandem-sbc/tandem/mediad/internal/flow"
+)
+
+// Config of the engine. The zero value is good.
+type Config struct {
+	// Workers is the number of event loops; zero means one for each processor Go may use.
+	Workers int
+}
+
+// Engine is an engine.Engine over sockets.
+type Engine struct {
+	workers []*worker
+	running sync.WaitGroup
+	once    sync.Once
+	err     error
+}
+
+var _ engine.Engine = (*Engine)(nil)
+
+// New starts the workers.
+func New(cfg Config) (*Engine, error) {
+	n := cfg.Workers
+	if n <= 0 {
+		n = runtime.GOMAXPROCS(0)
+	}
+	e := &Engine{}
+	for range n {
+		w, err := newWorker()
+		if err != nil {
+			_ = e.Close()
+			return nil, fmt.Errorf("sockets: %w", err)
+		}
+		e.workers = append(e.workers, w)
+		e.running.Add(1)
+		go func() {
+			defer e.running.Done()
+			w.run()
+		}()
+	}
+	return e, nil
+}
+
+// Name is "sockets".
+func (e *Engine) Name() string { return "sockets" }
+
+// Attach starts reading a stream.
+func (e *Engine) Attach(s *flow.Stream) error { return e.workerOf(s).attach(s) }
+
+// Detach ends it and waits until no packet of it is in flight.
+func (e *Engine) Detach(s *flow.Stream) { e.workerOf(s).detach(s) }
+
+func (e *Engine) workerOf(s *flow.Stream) *worker {
+	return e.workers[s.Shard()%uint64(len(e.workers))]
+}
+
+// Close retires all streams and waits for the workers.
+func (e *Engine) Close() error {
+	e.once.Do(func() {
+		for _, w := range e.workers {
+			w.stop()
+		}
+		e.running.Wait()
+		for _, w := range e.workers {
+			if err := w.release(); err != nil && e.err == nil {
+				e.err = err
+			}
+		}
+	})
+	return e.err
+}

@@ -1,0 +1,69 @@
+package flow
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// counters of a stream. They are written by the worker and read by anybody.
+type counters struct {
+	packetsIn, bytesIn, errorsIn    atomic.Uint64
+	packetsOut, bytesOut, errorsOut atomic.Uint64
+	lastPacket                      atomic.Int64 // Unix nanoseconds, 0 for never
+	sources                         sources
+}
+
+// Statistics of a stream since it was made.
+type Statistics struct {
+	// PacketsIn and BytesIn count media (RTP, RTCP) that arrived from an accepted source and passed authentication; bytes are UDP
+	// payloads as received.
+	PacketsIn, BytesIn uint64
+	// ErrorsIn counts media that was refused: wrong source, failed authentication, malformed.
+	ErrorsIn uint64
+	// PacketsOut and BytesOut count media sent from this port.
+	PacketsOut, BytesOut uint64
+	// ErrorsOut counts media meant for this port's peer that could not be protected or sent.
+	ErrorsOut uint64
+	// LastPacket is when media last arrived; the zero time for never.
+	LastPacket time.Time
+	// Sources are the RTP sources seen, at most maxSources; further ones are not told apart.
+	Sources []SourceStatistics
+}
+
+// SourceStatistics of one SSRC received (RFC 3550 §6.4.1).
+type SourceStatistics struct {
+	SSRC           uint32
+	PayloadType    uint8
+	Packets, Bytes uint64
+	// Lost is the cumulative number of packets lost; duplicates make it smaller, it may be negative.
+	Lost int64
+	// LastSequence is the extended highest sequence number received.
+	LastSequence uint32
+}
+
+// Statistics is a snapshot of the counters.
+func (s *Stream) Statistics() Statistics {
+	c := &s.counters
+	st := Statistics{
+		PacketsIn: c.packetsIn.Load(), BytesIn: c.bytesIn.Load(), ErrorsIn: c.errorsIn.Load(),
+		PacketsOut: c.packetsOut.Load(), BytesOut: c.bytesOut.Load(), ErrorsOut: c.errorsOut.Load(),
+		Sources: c.sources.snapshot(),
+	}
+	if t := c.lastPacket.Load(); t != 0 {
+		st.LastPacket = time.Unix(0, t)
+	}
+	return st
+}
+
+// accept counts a media packet that came in.
+func (c *counters) accept(size int, now time.Time) {
+	c.packetsIn.Add(1)
+	c.bytesIn.Add(uint64(size))
+	c.lastPacket.Store(now.UnixNano())
+}
+
+// refuse counts a datagram that was not taken.
+func (c *counters) refuse() { c.errorsIn.Add(1) }
+
+// CountRefused counts a datagram that the engine could not take, for example an oversized one.
+func (s *Stream) CountRefused() { s.counters.refuse() }

@@ -1,0 +1,126 @@
+package flow
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/tandem-sbc/tandem/pkg/rtp"
+)
+
+// Handle decides what becomes of a datagram that arrived on the stream's port, and appends what is to be sent to the batch. It runs on
+// the stream's worker only. The packet is changed in place; it and its capacity, which should have secure.Overhead bytes of room, must
+// stay untouched until the batch is sent.
+func (s *Stream) Handle(pkt []byte, src netip.AddrPort, now time.Time, out *Batch) {
+	r := s.route.Load()
+	if r.Opaque {
+		s.relay(r, pkt, src, now, out)
+		return
+	}
+	switch kind := rtp.Classify(pkt); kind {
+	case rtp.STUN:
+		if r.ICE != nil {
+			r.ICE.HandlePacket(pkt, src)
+		}
+	case rtp.DTLS:
+		if r.DTLS != nil && s.reachable(r, src) {
+			r.DTLS.HandlePacket(pkt, src)
+		}
+	case rtp.Media:
+		if r.Control || !rtp.Packet(pkt).Valid() {
+			s.counters.refuse()
+			return
+		}
+		s.media(r, pkt, src, now, out)
+	case rtp.Control:
+		if !(r.Control || r.Muxed) || !rtp.RTCP(pkt).Valid() {
+			s.counters.refuse()
+			return
+		}
+		s.control(r, pkt, src, now, out)
+	default:
+		s.counters.refuse()
+	}
+}
+
+// reachable reports whether ICE, if in use, has checked a source.
+func (s *Stream) reachable(r *Route, src netip.AddrPort) bool {
+	return r.ICE == nil || s.Destination() == src || r.ICE.Allows(src)
+}
+
+// media takes an RTP packet through its route.
+func (s *Stream) media(r *Route, pkt []byte, src netip.AddrPort, now time.Time, out *Batch) {
+	if !s.admit(r, src, now) {
+		s.counters.refuse()
+		return
+	}
+	size := len(pkt)
+	if r.Encrypted {
+		if r.Inbound == nil {
+			s.counters.refuse()
+			return
+		}
+		plain, err := r.Inbound.UnprotectRTP(pkt[:0], pkt)
+		if err != nil {
+			s.counters.refuse()
+			return
+		}
+		pkt = plain
+	}
+	s.learn(r, src, now)
+	s.counters.accept(size, now)
+	s.counters.sources.count(rtp.Packet(pkt))
+	if r.Drop {
+		return
+	}
+	outputs := r.Media
+	for i := range outputs {
+		outputs[i].sendMedia(pkt, i == len(outputs)-1, out)
+	}
+}
+
+// control takes an RTCP packet through its route.
+func (s *Stream) control(r *Route, pkt []byte, src netip.AddrPort, now time.Time, out *Batch) {
+	if !s.admit(r, src, now) {
+		s.counters.refuse()
+		return
+	}
+	size := len(pkt)
+	if r.Encrypted {
+		if r.Inbound == nil {
+			s.counters.refuse()
+			return
+		}
+		plain, err := r.Inbound.UnprotectRTCP(pkt[:0], pkt)
+		if err != nil {
+			s.counters.refuse()
+			return
+		}
+		pkt = plain
+	}
+	s.learn(r, src, now)
+	s.counters.accept(size, now)
+	if r.Drop {
+		return
+	}
+	outputs := r.ControlOut
+	for i := range outputs {
+		outputs[i].sendControl(pkt, i == len(outputs)-1, out)
+	}
+}
+
+// relay passes a datagram of a media that is not RTP.
+func (s *Stream) relay(r *Route, pkt []byte, src netip.AddrPort, now time.Time, out *Batch) {
+	if len(pkt) == 0 || !s.admit(r, src, now) {
+		s.counters.refuse()
+		return
+	}
+	s.learn(r, src, now)
+	s.counters.accept(len(pkt), now)
+	if r.Drop {
+		return
+	}
+	outputs := r.Media
+	for i := range outputs {
+		outputs[i].sendOpaque(pkt, i == len(outputs)-1, out)
+	}
+}

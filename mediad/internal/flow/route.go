@@ -1,0 +1,103 @@
+// Package flow is the packet path: it decides what happens to each datagram that arrives on a media port. A decision follows an
+// immutable Route that the call compiled, and does no I/O: it appends to a batch that the engine writes.
+//
+// The files follow a packet: receive → demux → unprotect → latch → count → protect → send.
+package flow
+
+import (
+	"net/netip"
+
+	"github.com/tandem-sbc/tandem/mediad/internal/secure"
+)
+
+// Learning is how a stream finds out where its peer really sends from (rtpengine: endpoint-learning).
+type Learning uint8
+
+// The modes. All but Off close learning once made; Reopen starts it again.
+const (
+	// Heuristic looks at the sources of the first three seconds and takes the one nearest to the endpoint in SDP: equal, same
+	// address, same port, any.
+	Heuristic Learning = iota
+	// Delayed follows the latest source for three seconds and then keeps it.
+	Delayed
+	// Immediate keeps the first source.
+	Immediate
+	// Off never learns: packets go to the endpoint in SDP.
+	Off
+)
+
+// String is the ng name of the mode.
+func (l Learning) String() string {
+	switch l {
+	case Delayed:
+		return "delayed"
+	case Immediate:
+		return "immediate"
+	case Off:
+		return "off"
+	default:
+		return "heuristic"
+	}
+}
+
+// Handler takes packets that are not media: DTLS. It runs on the engine's worker, must not block and must not keep pkt.
+// *secure.Endpoint is one.
+type Handler interface {
+	HandlePacket(pkt []byte, src netip.AddrPort)
+}
+
+// Connectivity is a stream's ICE agent. *connect.Agent is one. Both methods run on the engine's worker and must not block.
+type Connectivity interface {
+	// HandlePacket takes a STUN packet; it must not keep pkt.
+	HandlePacket(pkt []byte, src netip.AddrPort)
+	// Allows reports whether a connectivity check from this source has passed.
+	Allows(src netip.AddrPort) bool
+}
+
+// Route says what happens to the packets that arrive at one stream. It is immutable once given to Stream.SetRoute; the contexts it
+// points to have state, owned by the worker of the call. Routes of the same media share contexts from one re-offer to the next.
+type Route struct {
+	// Endpoint is the peer's address for this component from SDP, unset if unknown. It is where packets are sent until something
+	// better is learned or selected.
+	Endpoint netip.AddrPort
+	Learning Learning
+	// Strict drops packets from elsewhere once an address is learned (ng flag strict-source).
+	Strict bool
+	// Handover follows a changed source after learning (ng flag media-handover).
+	Handover bool
+	// Asymmetric sends to Endpoint whatever is learned (ng flag asymmetric).
+	Asymmetric bool
+
+	// ICE is the stream's agent, nil without ICE. With it, media and DTLS are taken only from checked sources and sent only to
+	// the selected pair; Learning and its flags do not count.
+	ICE Connectivity
+	// DTLS takes handshake packets, nil without DTLS.
+	DTLS Handler
+
+	// Encrypted says that the peer sends SRTP: without Inbound (handshake not finished) media is dropped.
+	Encrypted bool
+	Inbound   *secure.Inbound
+
+	// Control says that this is the RTCP component: everything that arrives is RTCP.
+	Control bool
+	// Muxed says that RTCP may arrive here between RTP (RFC 5761). Without it RTCP on an RTP port is dropped.
+	Muxed bool
+
+	// Opaque says that the media is not RTP (T.38 over UDPTL, for example): whatever arrives goes to Media as it is. ICE, DTLS and
+	// encryption do not apply.
+	Opaque bool
+	// Drop takes no media further (inactive, held or blocked); packets still count and addresses are still learned.
+	Drop bool
+	// Media are the outputs for RTP, ControlOut those for RTCP.
+	Media      []Output
+	ControlOut []Output
+}
+
+// Output is one place a packet goes on to.
+type Output struct {
+	// Stream whose local port sends, to its Destination.
+	Stream *Stream
+	// Encrypted says that the receiver expects SRTP: without Outbound (handshake not finished) the packet is dropped.
+	Encrypted bool
+	Outbound  *secure.Outbound
+}

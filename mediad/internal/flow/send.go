@@ -1,0 +1,144 @@
+package flow
+
+import (
+	"net/netip"
+
+	"github.com/tandem-sbc/tandem/mediad/internal/secure"
+)
+
+// Sizes of a Batch.
+const (
+	batchSize = 64
+	// MaxOutputs is the number of outputs of a route that are served; further ones are ignored.
+	MaxOutputs = 8
+	// PacketSize is the largest packet that can be copied for a second output, including protection.
+	PacketSize = 4096
+)
+
+// Datagram is one packet to be sent.
+type Datagram struct {
+	Stream *Stream // whose port sends
+	Packet []byte
+	To     netip.AddrPort
+}
+
+// Batch collects what is to be sent. The engine empties it while its packets are still untouched.
+type Batch struct {
+	items  []Datagram
+	copies []byte // room for packets that go to several outputs
+	copied int
+}
+
+// NewBatch makes an empty batch.
+func NewBatch() *Batch {
+	return &Batch{items: make([]Datagram, 0, batchSize), copies: make([]byte, batchSize*PacketSize)}
+}
+
+// Room reports whether another packet may be handled before the batch is sent.
+func (b *Batch) Room() bool { return len(b.items)+MaxOutputs <= cap(b.items) }
+
+// Datagrams to be sent, in order.
+func (b *Batch) Datagrams() []Datagram { return b.items }
+
+// Reset empties the batch.
+func (b *Batch) Reset() {
+	clear(b.items)
+	b.items = b.items[:0]
+	b.copied = 0
+}
+
+func (b *Batch) add(s *Stream, pkt []byte, to netip.AddrPort) {
+	if len(b.items) < cap(b.items) {
+		b.items = append(b.items, Datagram{s, pkt, to})
+	}
+}
+
+// duplicate copies a packet into the batch, with room to be protected; nil if it is too large.
+func (b *Batch) duplicate(pkt []byte) []byte {
+	if len(pkt)+secure.Overhead > PacketSize || b.copied == batchSize {
+		return nil
+	}
+	start := b.copied * PacketSize
+	b.copied++
+	c := b.copies[start : start+len(pkt) : start+PacketSize]
+	copy(c, pkt)
+	return c
+}
+
+// sendMedia protects an RTP packet for one receiver and appends it. The last output may use the packet itself, others work on a copy.
+func (o *Output) sendMedia(pkt []byte, last bool, out *Batch) {
+	to, ok := o.ready()
+	if !ok {
+		return
+	}
+	if !last {
+		if pkt = out.duplicate(pkt); pkt == nil {
+			o.Stream.counters.errorsOut.Add(1)
+			return
+		}
+	}
+	if o.Encrypted {
+		var err error
+		if pkt, err = o.Outbound.ProtectRTP(pkt[:0], pkt); err != nil {
+			o.Stream.counters.errorsOut.Add(1)
+			return
+		}
+	}
+	out.add(o.Stream, pkt, to)
+}
+
+// sendControl does the same for RTCP.
+func (o *Output) sendControl(pkt []byte, last bool, out *Batch) {
+	to, ok := o.ready()
+	if !ok {
+		return
+	}
+	if !last {
+		if pkt = out.duplicate(pkt); pkt == nil {
+			o.Stream.counters.errorsOut.Add(1)
+			return
+		}
+	}
+	if o.Encrypted {
+		var err error
+		if pkt, err = o.Outbound.ProtectRTCP(pkt[:0], pkt); err != nil {
+			o.Stream.counters.errorsOut.Add(1)
+			return
+		}
+	}
+	out.add(o.Stream, pkt, to)
+}
+
+// sendOpaque appends a packet as it is.
+func (o *Output) sendOpaque(pkt []byte, last bool, out *Batch) {
+	to, ok := o.ready()
+	if !ok {
+		return
+	}
+	if !last {
+		if pkt = out.duplicate(pkt); pkt == nil {
+			o.Stream.counters.errorsOut.Add(1)
+			return
+		}
+	}
+	out.add(o.Stream, pkt, to)
+}
+
+// ready reports whether the receiver can be sent to: its address is known and its keys are there.
+func (o *Output) ready() (netip.AddrPort, bool) {
+	to := o.Stream.Destination()
+	if !to.IsValid() || to.Port() == 0 || o.Stream.closed.Load() || (o.Encrypted && o.Outbound == nil) {
+		o.Stream.counters.errorsOut.Add(1)
+		return netip.AddrPort{}, false
+	}
+	return to, true
+}
+
+// CountSent takes note of what became of datagrams of a batch. The engine calls it.
+func (s *Stream) CountSent(packets, bytes, lost int) {
+	s.counters.packetsOut.Add(uint64(packets))
+	s.counters.bytesOut.Add(uint64(bytes))
+	if lost > 0 {
+		s.counters.errorsOut.Add(uint64(lost))
+	}
+}

@@ -1,0 +1,165 @@
+package flow
+
+import (
+	"errors"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tandem-sbc/tandem/pkg/udp"
+)
+
+// ErrClosed says that a stream is detached and its port given back or about to be.
+var ErrClosed = errors.New("flow: stream is closed")
+
+// ErrNoDestination says that neither SDP nor ICE nor a packet has told where the peer is.
+var ErrNoDestination = errors.New("flow: no destination yet")
+
+// Stream is one local UDP port that faces one party: the RTP or the RTCP component of a media. The engine reads it, its Route says what
+// becomes of the packets. Methods may be called from any goroutine unless they say otherwise.
+type Stream struct {
+	conn  *udp.Conn
+	shard uint64
+
+	route atomic.Pointer[Route]
+	// destination is where packets to this stream's peer go, compiled from endpoints whenever one of them changes.
+	destination atomic.Pointer[netip.AddrPort]
+	counters    counters
+
+	mu        sync.Mutex // guards endpoints
+	endpoints endpoints
+
+	// reopened counts Reopen calls, so that the worker notices them without a lock.
+	reopened atomic.Uint32
+	// opened is the time of the last Reopen in Unix nanoseconds.
+	opened atomic.Int64
+	latch  latch // owned by the worker
+
+	sending sync.RWMutex // held for reading while Send uses the socket
+	closed  atomic.Bool  // set under sending
+}
+
+// NewStream makes the stream of a port. Streams with the same shard, normally a hash of the Call-ID, are served by the same worker; the
+// streams a route connects must share it. Learning is open from now on.
+func NewStream(conn *udp.Conn, shard uint64, now time.Time) *Stream {
+	s := &Stream{conn: conn, shard: shard}
+	s.route.Store(&Route{Drop: true, Learning: Off})
+	s.opened.Store(now.UnixNano())
+	return s
+}
+
+// Conn is the stream's socket, for the engine.
+func (s *Stream) Conn() *udp.Conn { return s.conn }
+
+// Shard is the key the engine chooses the worker by.
+func (s *Stream) Shard() uint64 { return s.shard }
+
+// LocalAddr is the address of the port.
+func (s *Stream) LocalAddr() netip.AddrPort { return s.conn.LocalAddr() }
+
+// Route is the route in force, never nil. It must not be changed.
+func (s *Stream) Route() *Route { return s.route.Load() }
+
+// SetRoute puts a new route in force from the next packet on. Where packets to the peer go is worked out anew: an address learned or
+// selected before is kept as long as the route allows it.
+func (s *Stream) SetRoute(r *Route) {
+	s.route.Store(r)
+	s.update(func(e *endpoints) { e.apply(r) })
+}
+
+// Reopen lets the stream learn its peer's address again, for three seconds in the modes that wait. To be called at signalling only.
+// Until a packet comes in, packets go on to where they went before, unless the endpoint in SDP has changed.
+func (s *Stream) Reopen(now time.Time) {
+	s.opened.Store(now.UnixNano())
+	s.reopened.Add(1)
+}
+
+// Select tells the remote address that ICE has chosen. The zero value takes the choice back.
+func (s *Stream) Select(remote netip.AddrPort) {
+	s.update(func(e *endpoints) { e.selected = remote })
+}
+
+// Destination is where packets to the peer go now; the zero value says that it is not known.
+func (s *Stream) Destination() netip.AddrPort {
+	if d := s.destination.Load(); d != nil {
+		return *d
+	}
+	return netip.AddrPort{}
+}
+
+// Learned is the source address that was learned, unset if none.
+func (s *Stream) Learned() netip.AddrPort {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.endpoints.learned
+}
+
+// Send writes one packet from the stream's port at once, past routes and batches: STUN and DTLS.
+func (s *Stream) Send(pkt []byte, dst netip.AddrPort) error {
+	if !dst.IsValid() || dst.Port() == 0 {
+		return ErrNoDestination
+	}
+	s.sending.RLock()
+	defer s.sending.RUnlock()
+	if s.closed.Load() {
+		return ErrClosed
+	}
+	return s.conn.WriteTo(pkt, dst)
+}
+
+// Retire makes Send fail and outputs to this stream drop from now on, and waits for a Send under way. The engine calls it when it
+// detaches the stream, on the stream's worker; afterwards the socket may be closed.
+func (s *Stream) Retire() {
+	s.sending.Lock()
+	defer s.sending.Unlock()
+	s.closed.Store(true)
+}
+
+// update changes the endpoints and compiles the destination from them.
+func (s *Stream) update(change func(*endpoints)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change(&s.endpoints)
+	d := s.endpoints.destination()
+	if !d.IsValid() {
+		s.destination.Store(nil)
+		return
+	}
+	if old := s.destination.Load(); old == nil || *old != d {
+		s.destination.Store(&d)
+	}
+}
+
+// endpoints are the addresses a peer may be at.
+type endpoints struct {
+	signalled  netip.AddrPort // Route.Endpoint
+	learned    netip.AddrPort
+	selected   netip.AddrPort
+	ice        bool
+	asymmetric bool
+}
+
+// apply takes over what a route says. A new endpoint in SDP outdates the learned one.
+func (e *endpoints) apply(r *Route) {
+	if e.signalled != r.Endpoint {
+		e.learned = netip.AddrPort{}
+	}
+	e.signalled = r.Endpoint
+	e.ice = r.ICE != nil
+	e.asymmetric = r.Asymmetric
+	if !e.ice {
+		e.selected = netip.AddrPort{}
+	}
+}
+
+func (e *endpoints) destination() netip.AddrPort {
+	switch {
+	case e.ice:
+		return e.selected
+	case e.learned.IsValid() && !e.asymmetric:
+		return e.learned
+	default:
+		return e.signalled
+	}
+}

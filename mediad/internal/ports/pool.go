@@ -1,0 +1,179 @@
+package ports
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/tandem-sbc/tandem/pkg/udp"
+)
+
+// defaultQuarantine is how long a released pair rests.
+const defaultQuarantine = 5 * time.Second
+
+// maxBindAttempts bounds how many ports that another process holds are passed over in one allocation.
+const maxBindAttempts = 256
+
+// Pair is a bound pair of neighbouring ports: even for RTP, odd for RTCP.
+type Pair struct {
+	// Interface is the name the pair was asked for by.
+	Interface string
+	// Address is the local address it is bound to.
+	Address   Address
+	RTP, RTCP *udp.Conn
+
+	pool *pool
+	slot int
+	once sync.Once
+}
+
+// Release closes both sockets and gives the pair back; it rests in quarantine first. The streams on it must be detached. Further
+// calls do nothing.
+func (p *Pair) Release() {
+	p.once.Do(func() {
+		_ = p.RTP.Close()
+		_ = p.RTCP.Close()
+		p.pool.release(p.slot, time.Now())
+	})
+}
+
+// pool has the port pairs of one address, as slots: slot i is the ports first+2i and first+2i+1. A slot is free, in use or resting.
+type pool struct {
+	address    Address
+	first      uint16
+	socket     udp.Options
+	quarantine time.Duration
+
+	mu   sync.Mutex
+	free []int // free slots in no order; allocation takes a random one
+	rest []resting
+	used int
+}
+
+type resting struct {
+	slot  int
+	until time.Time
+}
+
+func newPool(a Address, opt Options) (*pool, error) {
+	if !a.Local.IsValid() || a.Local.IsUnspecified() {
+		return nil, fmt.Errorf("ports: %s is not a definite address", a.Local)
+	}
+	first := int(a.Min) + int(a.Min)%2
+	total := (int(a.Max) - first + 1) / 2
+	if a.Min == 0 || total < 1 {
+		return nil, fmt.Errorf("ports: range %d–%d of %s holds no even/odd pair", a.Min, a.Max, a.Local)
+	}
+	p := &pool{address: a, first: uint16(first), socket: opt.Socket, quarantine: opt.Quarantine, free: make([]int, total)}
+	if p.quarantine == 0 {
+		p.quarantine = defaultQuarantine
+	}
+	for i := range p.free {
+		p.free[i] = i
+	}
+	return p, nil
+}
+
+// allocate binds a free pair. Ports that another process holds are passed over and stay free.
+func (p *pool) allocate(now time.Time) (*Pair, error) {
+	var busy []int
+	defer func() { p.restore(busy) }()
+	for range maxBindAttempts {
+		slot, ok := p.take(now)
+		if !ok {
+			break
+		}
+		rtp, rtcp, err := udp.ListenPair(p.address.Local, p.first+uint16(2*slot), p.socket)
+		switch {
+		case err == nil:
+			return &Pair{Address: p.address, RTP: rtp, RTCP: rtcp, pool: p, slot: slot}, nil
+		case errors.Is(err, unix.EADDRINUSE):
+			busy = append(busy, slot)
+		default:
+			busy = append(busy, slot)
+			return nil, fmt.Errorf("ports: %s: %w", p.address.Local, err)
+		}
+	}
+	return nil, ErrNoPorts
+}
+
+// take removes a random free slot, or the one that has rested longest when all others are in use.
+func (p *pool) take(now time.Time) (int, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.wakeLocked(now)
+	if len(p.free) == 0 && len(p.rest) > 0 {
+		p.free = append(p.free, p.rest[0].slot)
+		p.rest = p.rest[1:]
+	}
+	if len(p.free) == 0 {
+		return 0, false
+	}
+	i := rand.IntN(len(p.free))
+	slot := p.free[i]
+	last := len(p.free) - 1
+	p.free[i] = p.free[last]
+	p.free = p.free[:last]
+	p.used++
+	return slot, true
+}
+
+// wakeLocked frees the slots whose rest is over.
+func (p *pool) wakeLocked(now time.Time) {
+	n := 0
+	for n < len(p.rest) && !now.Before(p.rest[n].until) {
+		p.free = append(p.free, p.rest[n].slot)
+		n++
+	}
+	if n > 0 {
+		p.rest = append(p.rest[:0], p.rest[n:]...)
+	}
+}
+
+// restore frees slots that could not be bound.
+func (p *pool) restore(slots []int) {
+	if len(slots) == 0 {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.free = append(p.free, slots...)
+	p.used -= len(slots)
+}
+
+func (p *pool) release(slot int, now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.used--
+	p.wakeLocked(now)
+	p.rest = append(p.rest, resting{slot, now.Add(p.quarantine)})
+}
+
+func (p *pool) stats(name string, now time.Time) Stats {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.wakeLocked(now)
+	return Stats{Interface: name, Address: p.address, Total: len(p.free) + len(p.rest) + p.used, Used: p.used, Rest: len(p.rest)}
+}
+
+// family reports whether the pool's address is of a family.
+func (p *pool) is(f Family) bool {
+	return f == AnyFamily || (f == IPv4) == p.address.Local.Is4()
+}
+
+// FamilyOf is the family of an address.
+func FamilyOf(a netip.Addr) Family {
+	switch {
+	case !a.IsValid():
+		return AnyFamily
+	case a.Is4() || a.Is4In6():
+		return IPv4
+	default:
+		return IPv6
+	}
+}
