@@ -1,0 +1,188 @@
+// Package registrar is the step that executes REGISTER (RFC 3261 §10.3, with
+// Path of RFC 3327 and the instance rule of RFC 5626 §6). It runs after auth:
+// a user may change his own address of record only.
+package registrar
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/emiago/sipgo/sip"
+	"go.uber.org/zap"
+
+	"github.com/tandem-sbc/tandem/proxy/internal/location"
+	"github.com/tandem-sbc/tandem/proxy/internal/request"
+)
+
+// Table is where bindings are kept.
+type Table interface {
+	Update(aor location.AoR, change func(current []location.Binding) ([]location.Binding, error)) error
+	ConnectionClosed(id string) int
+}
+
+// Domains tells which domains are the proxy's own.
+type Domains interface {
+	// Canonical returns the own domain that host stands for; ok is false if it
+	// is a foreign one.
+	Canonical(host string) (domain string, ok bool)
+}
+
+// Config is what the step needs.
+type Config struct {
+	Table   Table
+	Domains Domains
+
+	MinExpires     time.Duration // a shorter registration is answered 423
+	MaxExpires     time.Duration // a longer one is shortened
+	DefaultExpires time.Duration // if the client names none
+	MaxContacts    int           // of one address of record
+
+	Now func() time.Time // nil = time.Now
+}
+
+// Step executes REGISTER.
+type Step struct{ Config }
+
+// New returns the step.
+func New(c Config) *Step {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return &Step{c}
+}
+
+// Reasons to refuse a REGISTER; they are logged as causes.
+var (
+	ErrOutOfOrder      = errors.New("CSeq is not above the last one of this Call-ID")
+	ErrTooManyContacts = errors.New("too many contacts")
+)
+
+// supported are the option tags that a client may require (RFC 3261 §20.32).
+func supported(tag string) bool {
+	return strings.EqualFold(tag, "path") || strings.EqualFold(tag, "outbound")
+}
+
+// Handle executes a REGISTER and lets all else pass.
+func (s *Step) Handle(_ context.Context, r *request.Request) (request.Verdict, error) {
+	if r.Msg.Method != sip.REGISTER {
+		return request.Continue, nil
+	}
+	var unknown []string
+	for _, tag := range listed(r.Msg, "Require") {
+		if !supported(tag) {
+			unknown = append(unknown, tag)
+		}
+	}
+	if len(unknown) > 0 {
+		return request.Done, r.Respond(420, "Bad Extension", sip.NewHeader("Unsupported", strings.Join(unknown, ", ")))
+	}
+	aor, err := s.addressOfRecord(r)
+	if err != nil {
+		return request.Done, err
+	}
+	change, err := s.parse(r, aor)
+	if err != nil {
+		return request.Done, err
+	}
+	var bindings []location.Binding
+	err = s.Table.Update(aor, func(current []location.Binding) ([]location.Binding, error) {
+		next, err := change.apply(current)
+		if err != nil {
+			return nil, err
+		}
+		if len(next) > s.MaxContacts {
+			return nil, request.Fail(503, "Too Many Contacts", ErrTooManyContacts)
+		}
+		bindings = next
+		if change.query() {
+			return nil, location.ErrUnchanged
+		}
+		return next, nil
+	})
+	if err != nil {
+		return request.Done, err
+	}
+	if r.Conn != nil && !request.Alive(r.Conn) {
+		// It closed before the binding was there to be taken out with it.
+		s.Table.ConnectionClosed(string(r.Conn.ID()))
+	}
+	if !change.query() {
+		r.Log.Info("registered", zap.String("aor", string(aor)), zap.Int("bindings", len(bindings)),
+			zap.Stringer("source", r.Source))
+	}
+	return request.Done, r.Respond(200, "OK", s.headers(r, bindings)...)
+}
+
+func (s *Step) addressOfRecord(r *request.Request) (location.AoR, error) {
+	to := r.Msg.To()
+	if to == nil || to.Address.User == "" {
+		return "", request.Fail(400, "Bad To", nil)
+	}
+	domain, own := s.Domains.Canonical(to.Address.Host)
+	if !own {
+		return "", request.Fail(404, "Not Found", nil)
+	}
+	if r.User != to.Address.User+"@"+domain {
+		return "", request.Fail(403, "Forbidden", nil)
+	}
+	return location.NewAoR(to.Address.User, domain), nil
+}
+
+// headers are those of the 200: all bindings that now exist, and the Path that
+// was taken in.
+func (s *Step) headers(r *request.Request, bindings []location.Binding) []sip.Header {
+	now := s.Now()
+	out := make([]sip.Header, 0, len(bindings)+2)
+	for i := range bindings {
+		b := &bindings[i]
+		left := int((b.Expires.Sub(now) + time.Second - 1) / time.Second)
+		value := "<" + b.Contact + ">;expires=" + strconv.Itoa(left)
+		if b.Q != 1000 {
+			value += ";q=" + strconv.FormatFloat(float64(b.Q)/1000, 'g', 3, 64)
+		}
+		out = append(out, sip.NewHeader("Contact", value+b.Params))
+	}
+	for _, h := range r.Original.GetHeaders("Path") {
+		out = append(out, sip.NewHeader("Path", h.Value()))
+	}
+	return append(out, sip.NewHeader("Date", now.UTC().Format("Mon, 02 Jan 2006 15:04:05 GMT")))
+}
+
+// change is what a REGISTER asks for.
+type change struct {
+	callID string
+	cseq   uint32
+	all    bool               // Contact: * with Expires: 0
+	put    []location.Binding // to be added or refreshed
+	drop   []location.Binding // to be removed
+}
+
+// query reports whether the REGISTER only asks which bindings exist.
+func (c *change) query() bool { return !c.all && len(c.put) == 0 && len(c.drop) == 0 }
+
+// apply makes the new list of bindings (RFC 3261 §10.3 steps 6 and 7).
+func (c *change) apply(current []location.Binding) ([]location.Binding, error) {
+	late := func(old *location.Binding) bool { return old.CallID == c.callID && c.cseq <= old.CSeq }
+	if c.all {
+		if slices.ContainsFunc(current, func(b location.Binding) bool { return late(&b) }) {
+			return nil, request.Fail(500, "Server Internal Error", ErrOutOfOrder)
+		}
+		return nil, nil
+	}
+	next := slices.Clone(current)
+	for _, list := range [][]location.Binding{c.drop, c.put} {
+		for i := range list {
+			for j := range next {
+				if list[i].Replaces(&next[j]) && late(&next[j]) {
+					return nil, request.Fail(500, "Server Internal Error", ErrOutOfOrder)
+				}
+			}
+			next = slices.DeleteFunc(next, func(old location.Binding) bool { return list[i].Replaces(&old) })
+		}
+	}
+	return append(next, c.put...), nil
+}
