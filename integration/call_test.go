@@ -5,8 +5,13 @@ package integration
 import (
 	"fmt"
 	"math"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/tandem-sbc/tandem/integration/harness"
 )
 
 // TestBrowserAndPhone is acceptance lines 1 and 2: in every cell and with both
@@ -15,20 +20,24 @@ import (
 func TestBrowserAndPhone(t *testing.T) {
 	forEachStack(t, func(t *testing.T, s *stack) {
 		t.Run("browser-calls-phone", func(t *testing.T) {
+			defer s.clear(t)
 			s.connect(t, fromBrowser)
 			s.checkAudio(t)
 			s.checkLoss(t)
 			s.checkSDP(t)
 			s.must(t, s.page.Hangup())
 			s.checkEnded(t)
+			s.checkRecording(t)
 		})
 		t.Run("phone-calls-browser", func(t *testing.T) {
+			defer s.clear(t)
 			s.connect(t, fromPhone)
 			s.checkAudio(t)
 			s.checkLoss(t)
 			s.checkSDP(t)
 			s.must(t, s.phone.Hangup())
 			s.checkEnded(t)
+			s.checkRecording(t)
 		})
 	})
 }
@@ -43,26 +52,64 @@ const (
 
 func (c caller) String() string { return [...]string{"browser", "phone"}[c] }
 
-// must ends the test with what the peers logged last when err is not nil.
+// must ends the test when err is not nil, and keeps the SIP of both sides.
 func (s *stack) must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
-		t.Fatalf("%v\n--- %s\n%s\n--- %s\n%s", err,
-			s.signalling.Name, s.signalling.Tail(1500), s.media.Name, s.media.Tail(1500))
+		s.keepMessages(t)
+		t.Fatalf("%v\nlogs and SIP: %s", err, s.out)
 	}
 }
 
-// ring starts a call and waits until the callee rings.
-func (s *stack) ring(t *testing.T, from caller) {
+// keepMessages writes the present call's SIP, as each side saw it, to files.
+func (s *stack) keepMessages(t *testing.T) {
+	name := strings.ReplaceAll(t.Name()[strings.LastIndexByte(t.Name(), '/')+1:], " ", "_")
+	for side, messages := range map[string]func() ([]harness.Message, error){
+		"page": s.page.Messages, "phone": s.phone.Messages,
+	} {
+		list, err := messages()
+		if err != nil {
+			t.Log(err)
+			continue
+		}
+		var text strings.Builder
+		for _, m := range list {
+			arrow := "received"
+			if m.Sent {
+				arrow = "sent"
+			}
+			fmt.Fprintf(&text, "==== %s %s %s\n%s\n", side, arrow, time.UnixMilli(m.Time).Format("15:04:05.000"), m.Text)
+		}
+		if err := os.WriteFile(filepath.Join(s.out, name+"-"+side+".sip"), []byte(text.String()), 0o644); err != nil {
+			t.Log(err)
+		}
+	}
+}
+
+// clear ends what a case that failed has left, so that the next one starts clean.
+func (s *stack) clear(t *testing.T) {
+	if !t.Failed() {
+		return
+	}
+	_ = s.page.Hangup()
+	_ = s.phone.Hangup()
+	if err := eventually(s.media.Idle); err != nil {
+		t.Log(err)
+	}
+}
+
+// ring starts a call, to user when the browser calls, and waits until the callee
+// rings.
+func (s *stack) ring(t *testing.T, from caller, user string) {
 	t.Helper()
 	s.must(t, s.page.Reset())
 	s.must(t, s.phone.Reset())
 	if from == fromBrowser {
-		s.must(t, s.page.Call(s.phone.User))
-		s.must(t, s.phone.Until(stepLimit, "incoming"))
+		s.must(t, s.page.Call(user))
+		s.must(t, s.phone.Until(stepLimit, "ringing", "established"))
 		return
 	}
-	s.must(t, s.phone.Call(s.page.User))
+	s.must(t, s.phone.Call(harness.PageUser))
 	_, err := s.page.Until(stepLimit, "incoming")
 	s.must(t, err)
 }
@@ -70,15 +117,13 @@ func (s *stack) ring(t *testing.T, from caller) {
 // connect makes a call and waits until both sides have it.
 func (s *stack) connect(t *testing.T, from caller) {
 	t.Helper()
-	s.ring(t, from)
-	if from == fromBrowser {
-		s.must(t, s.phone.Answer())
-	} else {
+	s.ring(t, from, harness.ToneUser)
+	if from == fromPhone {
 		s.must(t, s.page.Answer())
 	}
 	_, err := s.page.Until(stepLimit, "confirmed")
 	s.must(t, err)
-	s.must(t, s.phone.Until(stepLimit, "confirmed"))
+	s.must(t, s.phone.Until(stepLimit, "established"))
 }
 
 // checkAudio waits until each side hears the other's tone.
@@ -100,15 +145,23 @@ func (s *stack) pageHears(want float64) error {
 
 func (s *stack) phoneHears(want float64) error {
 	return eventually(func() error {
-		sound, err := s.phone.Heard()
-		if err != nil {
-			return err
+		call, err := s.phone.Last()
+		if got := call.RTP.FrequencyHz; err == nil && math.Abs(got-want) > toneMargin {
+			err = fmt.Errorf("the phone hears %.0f Hz, want %.0f Hz", got, want)
 		}
-		if got := sound.Last(0.5).Dominant(); math.Abs(got-want) > toneMargin {
-			return fmt.Errorf("the phone's recording has %.0f Hz, want %.0f Hz", got, want)
-		}
-		return nil
+		return err
 	})
+}
+
+// checkRecording looks for the browser's tone in the PCM that the phone recorded
+// of a call that has ended.
+func (s *stack) checkRecording(t *testing.T) {
+	t.Helper()
+	sound, err := s.phone.Heard()
+	s.must(t, err)
+	if hz := sound.Last(1).Dominant(); math.Abs(hz-browserHz) > toneMargin {
+		t.Errorf("the phone's recording has %.0f Hz, want %.0f Hz", hz, browserHz)
+	}
 }
 
 // minPackets is how many packets a loss is counted over: 2 s of 20 ms packets.
@@ -128,10 +181,11 @@ func (s *stack) checkLoss(t *testing.T) {
 		if page.Lost*100 >= page.Received {
 			return fmt.Errorf("lost towards the page: %d of %d", page.Lost, page.Received)
 		}
-		phone, err := s.phone.Stats()
+		call, err := s.phone.Last()
 		if err != nil {
 			return err
 		}
+		phone := call.RTP
 		if phone.Received < minPackets {
 			return fmt.Errorf("the phone has got only %d packets", phone.Received)
 		}

@@ -30,7 +30,10 @@ func TestCallEvents(t *testing.T) {
 	}
 	forEachStack(t, func(t *testing.T, s *stack) {
 		for _, c := range cases {
-			t.Run(c.name, func(t *testing.T) { c.run(t, s) })
+			t.Run(c.name, func(t *testing.T) {
+				defer s.clear(t)
+				c.run(t, s)
+			})
 		}
 	})
 }
@@ -43,7 +46,6 @@ func browserHolds(t *testing.T, s *stack) {
 	s.checkAudio(t)
 	s.must(t, s.page.Hold())
 	s.must(t, s.lastToPhone("sendonly"))
-	settle()
 	s.must(t, s.phoneHears(0))
 	s.must(t, s.page.Unhold())
 	s.must(t, s.lastToPhone("sendrecv"))
@@ -59,9 +61,8 @@ func phoneHolds(t *testing.T, s *stack) {
 	s.checkAudio(t)
 	s.must(t, s.phone.Hold())
 	s.must(t, s.lastToPage("sendonly"))
-	settle()
 	s.must(t, s.pageHears(0))
-	s.must(t, s.phone.Unhold())
+	s.must(t, s.phone.Resume())
 	s.must(t, s.lastToPage("sendrecv"))
 	s.checkAudio(t)
 	s.checkSDP(t)
@@ -78,7 +79,7 @@ func phoneReinvites(t *testing.T, s *stack) {
 		s.checkAudio(t)
 		before, err := s.toPage()
 		s.must(t, err)
-		s.must(t, s.phone.Reinvite())
+		s.must(t, s.phone.Resume())
 		s.must(t, eventually(func() error {
 			after, err := s.toPage()
 			if err == nil && len(after) == len(before) {
@@ -102,8 +103,8 @@ func digits(t *testing.T, s *stack) {
 	s.checkAudio(t)
 	s.must(t, s.page.Digits(want))
 	s.must(t, eventually(func() error {
-		got, err := s.phone.Digits()
-		if err == nil && got != want {
+		call, err := s.phone.Last()
+		if got := call.RTP.Digits; err == nil && got != want {
 			err = fmt.Errorf("the phone got the digits %q, want %q", got, want)
 		}
 		return err
@@ -135,74 +136,87 @@ func (s *stack) hangup(t *testing.T, who caller) {
 // cancels: the caller gives up while the callee rings.
 func cancels(t *testing.T, s *stack) {
 	for _, from := range []caller{fromBrowser, fromPhone} {
-		s.ring(t, from)
+		s.ring(t, from, harness.QuietUser)
 		s.hangup(t, from)
 		s.checkEnded(t)
+		s.must(t, s.callerGot(from, "487"))
 	}
 }
 
 // cancelCrossesAnswer: the callee answers and the caller gives up at nearly the
 // same time. Whoever wins, both sides end and nothing is left.
 func cancelCrossesAnswer(t *testing.T, s *stack) {
-	for _, from := range []caller{fromBrowser, fromPhone} {
-		for _, delay := range []time.Duration{-8, -3, -1, 0, 1, 3, 8} {
-			s.ring(t, from)
-			answered := make(chan error, 1)
-			answer := s.page.Answer
-			if from == fromBrowser {
-				answer = s.phone.Answer
-			}
-			go func() {
-				time.Sleep(max(0, delay) * time.Millisecond)
-				answered <- answer()
-			}()
-			time.Sleep(max(0, -delay) * time.Millisecond)
-			s.hangup(t, from)
-			// A callee that the CANCEL reached first has nothing to answer.
-			if err := <-answered; err != nil {
-				t.Logf("from the %v, answer %d ms after the CANCEL: %v", from, delay, err)
-			}
-			s.checkEnded(t)
-		}
+	outcomes := map[string]int{}
+	for _, early := range []time.Duration{40, 30, 20, 15, 10, 5, 0, -5} {
+		s.ring(t, fromBrowser, harness.SlowUser)
+		time.Sleep(harness.SlowRing - early*time.Millisecond)
+		s.must(t, s.page.Hangup())
+		s.checkEnded(t)
+		s.countOutcome(t, fromBrowser, outcomes)
 	}
+	for _, delay := range []time.Duration{-20, -8, -3, 0, 3, 8} {
+		s.ring(t, fromPhone, "")
+		answered := make(chan error, 1)
+		go func() {
+			time.Sleep(max(0, delay) * time.Millisecond)
+			answered <- s.page.Answer()
+		}()
+		time.Sleep(max(0, -delay) * time.Millisecond)
+		s.must(t, s.phone.Hangup())
+		// A page that the CANCEL reached first has nothing to answer.
+		if err := <-answered; err != nil {
+			t.Logf("answer %d ms after the CANCEL: %v", delay, err)
+		}
+		s.checkEnded(t)
+		s.countOutcome(t, fromPhone, outcomes)
+	}
+	t.Log("final responses to the INVITEs: ", outcomes)
+}
+
+func (s *stack) countOutcome(t *testing.T, from caller, outcomes map[string]int) {
+	t.Helper()
+	code, err := s.finalCode(from)
+	s.must(t, err)
+	if code != "200" && code != "487" {
+		t.Errorf("the %v's INVITE was answered %q, want 200 or 487", from, code)
+	}
+	outcomes[from.String()+" "+code]++
 }
 
 // busy: 486 goes back to the caller.
 func busy(t *testing.T, s *stack) {
-	for _, from := range []caller{fromBrowser, fromPhone} {
-		s.ring(t, from)
-		if from == fromBrowser {
-			s.must(t, s.phone.Reject(486))
-		} else {
-			s.must(t, s.page.Reject(486))
-		}
-		s.checkEnded(t)
-		s.must(t, s.callerGot(from, "486"))
-	}
+	s.must(t, s.page.Reset())
+	s.must(t, s.page.Call(harness.BusyUser))
+	_, err := s.page.Until(stepLimit, "ended")
+	s.must(t, err)
+	s.must(t, eventually(s.media.Idle))
+	s.must(t, s.callerGot(fromBrowser, "486"))
+
+	s.ring(t, fromPhone, "")
+	s.must(t, s.page.Reject(486))
+	s.checkEnded(t)
+	s.must(t, s.callerGot(fromPhone, "486"))
 }
 
 // noAnswer: the phone rings until the proxy gives up; the page refuses by itself.
 func noAnswer(t *testing.T, s *stack) {
-	s.ring(t, fromBrowser)
+	s.ring(t, fromBrowser, harness.QuietUser)
 	_, err := s.page.Until(harness.RingTime+stepLimit, "ended")
 	s.must(t, err)
 	s.checkEnded(t)
 	s.must(t, s.callerGot(fromBrowser, "408"))
 
-	s.ring(t, fromPhone)
+	s.ring(t, fromPhone, "")
 	s.must(t, s.phone.Until(ringLimit+stepLimit, "ended"))
 	s.checkEnded(t)
 	s.must(t, s.callerGot(fromPhone, "480"))
 }
 
-// callerGot checks the last final response to INVITE that the caller got.
-func (s *stack) callerGot(from caller, want string) error {
+// finalCode is the last final response to INVITE that the caller got.
+func (s *stack) finalCode(from caller) (string, error) {
 	messages, err := s.phone.Messages()
 	if from == fromBrowser {
 		messages, err = s.page.Messages()
-	}
-	if err != nil {
-		return err
 	}
 	last := ""
 	for _, m := range messages {
@@ -210,10 +224,15 @@ func (s *stack) callerGot(from caller, want string) error {
 			last = code
 		}
 	}
-	if last != want {
-		return fmt.Errorf("the %v's INVITE was answered %q, want %s", from, last, want)
+	return last, err
+}
+
+func (s *stack) callerGot(from caller, want string) error {
+	got, err := s.finalCode(from)
+	if err == nil && got != want {
+		err = fmt.Errorf("the %v's INVITE was answered %q, want %s", from, got, want)
 	}
-	return nil
+	return err
 }
 
 // pageClosed: the browser is gone without a word. The proxy owns the connection

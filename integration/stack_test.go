@@ -5,8 +5,9 @@ package integration
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
-	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -40,6 +41,7 @@ const (
 // A stack is one cell at work with one browser phone and one plain phone.
 type stack struct {
 	cell       cell
+	out        string // folder of its logs
 	library    string
 	media      *harness.Media
 	signalling *harness.Signalling
@@ -55,7 +57,7 @@ func forEachStack(t *testing.T, exam func(t *testing.T, s *stack)) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	programs := build(t)
+	commands := newPrograms(filepath.Join(out, "bin"))
 	browser, err := harness.StartBrowser(absolute(t, "browser"), out)
 	if err != nil {
 		t.Fatal(err)
@@ -67,48 +69,74 @@ func forEachStack(t *testing.T, exam func(t *testing.T, s *stack)) {
 			t.Run(fmt.Sprintf("%v/%s", c, library), func(t *testing.T) {
 				t.Parallel()
 				s := &stack{cell: c, library: library, browser: browser}
-				s.start(t, programs, fmt.Sprintf("127.%d.%d.%d", net, i+1, j*100+1), filepath.Join(out, c.String(), library))
+				host := func(last int) string { return fmt.Sprintf("127.%d.%d.%d", net, 10*i+j+1, last) }
+				s.start(t, commands, host(1), host(2), filepath.Join(out, c.String(), library))
 				exam(t, s)
 			})
 		}
 	}
 }
 
-func (s *stack) start(t *testing.T, programs map[string]string, host, out string) {
+func (s *stack) start(t *testing.T, commands programs, host, phoneHost, out string) {
 	t.Helper()
+	s.out = out
 	var err error
-	if s.media, err = harness.StartMedia(programs[s.cell.media], s.cell.media, host, out); err != nil {
+	if s.media, err = harness.StartMedia(commands.path(t, s.cell.media), s.cell.media, host, out); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { stop(t, s.media) })
 	if s.cell.signalling == "kamailio" {
 		s.signalling, err = harness.StartKamailio(absolute(t, "kamailio/kamailio.cfg"), host, s.media.Address, out)
 	} else {
-		s.signalling, err = harness.StartProxy(programs["proxy"], host, s.media.Address, out)
+		s.signalling, err = harness.StartProxy(commands.path(t, "proxy"), host, s.media.Address, out)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { stop(t, s.signalling) })
-	phoneHost := host[:strings.LastIndexByte(host, '.')+1] + "50"
-	if s.library == "sipjs" {
-		phoneHost = host[:strings.LastIndexByte(host, '.')+1] + "150"
-	}
-	if s.phone, err = harness.StartPhone(programs["demo-phone"], phoneHost, s.signalling.SIP, s.user("phone"), out); err != nil {
+	if s.phone, err = harness.StartPhone(commands.path(t, "demo-phone"), phoneHost, s.signalling.SIP, out); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { stop(t, s.phone) })
 	s.openPage(t)
 }
 
-func (s *stack) user(kind string) string { return kind + "-" + s.library + "-" + s.cell.String() }
-
 func (s *stack) openPage(t *testing.T) {
 	t.Helper()
+	name := s.cell.String() + " " + s.library
 	var err error
-	if s.page, err = s.browser.OpenPage(s.library, "page-"+s.library, s.signalling.WSS, ringLimit); err != nil {
+	if s.page, err = s.browser.OpenPage(name, s.library, s.signalling.WSS, ringLimit); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// programs gives the path of what a cell runs. The project's own commands are
+// built once, when first asked for: one that does not build fails its cells only.
+type programs map[string]func() (string, error)
+
+func newPrograms(dir string) programs {
+	p := programs{"rtpengine": func() (string, error) { return "rtpengine", nil }}
+	for name, source := range map[string]string{
+		"proxy": "../proxy", "mediad": "../mediad", "demo-phone": "../deploy/demo-phone",
+	} {
+		p[name] = sync.OnceValues(func() (string, error) {
+			path := filepath.Join(dir, name)
+			if out, err := exec.Command("go", "build", "-o", path, source).CombinedOutput(); err != nil {
+				return "", fmt.Errorf("go build %s: %w\n%s", source, err, out)
+			}
+			return path, nil
+		})
+	}
+	return p
+}
+
+func (p programs) path(t *testing.T, name string) string {
+	t.Helper()
+	path, err := p[name]()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 type stopper interface{ Stop() error }

@@ -27,7 +27,7 @@ func StartMedia(program, name, host, dir string) (*Media, error) {
 	m := &Media{NG: NG{Address: net.JoinHostPort(host, strconv.Itoa(port))}, Host: host, Low: 30000}
 	m.Top = m.Low + mediaPorts - 1
 	m.Process, err = Start(Spec{Name: name, Path: program, Dir: dir, Args: []string{
-		"--config-file=none", "--table=-1", "--foreground", "--log-stderr", "--log-level=7",
+		"--config-file=none", "--table=-1", "--foreground", "--log-stderr", "--log-level=6",
 		"--interface=" + host, "--listen-ng=" + m.Address,
 		fmt.Sprintf("--port-min=%d", m.Low), fmt.Sprintf("--port-max=%d", m.Top),
 		"--delete-delay=0",

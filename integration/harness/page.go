@@ -9,8 +9,6 @@ import (
 type Page struct {
 	browser *Browser
 	name    string
-	Library string // "jssip" or "sipjs"
-	User    string
 }
 
 // CallState is what a page knows about its present or last call.
@@ -36,16 +34,19 @@ type Message struct {
 	Text string
 }
 
-// OpenPage opens a page and registers user through the proxy at server (a
-// WebSocket URL). An unanswered call is refused by the page after ring.
-func (b *Browser) OpenPage(library, user, server string, ring time.Duration) (*Page, error) {
-	p := &Page{browser: b, name: user, Library: library, User: user}
+// PageUser is the user of every page; each stack has a proxy of its own.
+const PageUser = "page"
+
+// OpenPage opens a page called name and registers PageUser through the proxy at
+// server (a WebSocket URL). The page refuses a call unanswered for ring.
+func (b *Browser) OpenPage(name, library, server string, ring time.Duration) (*Page, error) {
+	p := &Page{browser: b, name: name}
 	if err := p.do("open", nil, nil); err != nil {
 		return nil, err
 	}
 	account := map[string]any{
-		"library": library, "server": server, "uri": "sip:" + user + "@" + Domain,
-		"user": user, "password": Password, "ringSeconds": int(ring.Seconds()),
+		"library": library, "server": server, "uri": "sip:" + PageUser + "@" + Domain,
+		"user": PageUser, "password": Password, "ringSeconds": int(ring.Seconds()),
 	}
 	return p, p.do("register", account, nil)
 }
