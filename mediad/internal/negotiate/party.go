@@ -56,8 +56,9 @@ type Remote struct {
 	// RTP and RTCP are where the party wants its packets: the address in the
 	// SDP, or "received from" with the flag SIP source address. Invalid if
 	// there is none (refused, c=0.0.0.0, a host name).
-	RTP  netip.AddrPort
-	RTCP netip.AddrPort
+	RTP    netip.AddrPort
+	RTCP   netip.AddrPort
+	Family ng.AddressFamily // of the connection address
 
 	RTCPMux   bool // a=rtcp-mux was there (RFC 5761)
 	Direction sdp.Direction
@@ -91,10 +92,9 @@ type Crypto struct {
 	Suite string // upper case
 	Key   []byte // master key followed by master salt
 
-	MKI                 []byte // empty = none
-	UnencryptedSRTP     bool
-	UnencryptedSRTCP    bool
-	UnauthenticatedSRTP bool
+	MKI              []byte // empty = none
+	UnencryptedSRTP  bool
+	UnencryptedSRTCP bool
 }
 
 // Local is what the local side that faces one party has to be. After Plan the
@@ -209,9 +209,8 @@ type SDESLine struct {
 	Tag   int
 	Suite string
 
-	UnencryptedSRTP     bool
-	UnencryptedSRTCP    bool
-	UnauthenticatedSRTP bool
+	UnencryptedSRTP  bool
+	UnencryptedSRTCP bool
 }
 
 // Source is the policy for packets that arrive from the party.

@@ -2,7 +2,7 @@ package negotiate
 
 import (
 	"fmt"
-	"net/netip"
+	"slices"
 
 	ng "github.com/tandem-sbc/tandem/ng-protocol"
 	"github.com/tandem-sbc/tandem/pkg/sdp"
@@ -17,9 +17,9 @@ type Interface struct {
 
 // Options are the settings of the daemon that matter here.
 type Options struct {
-	Interfaces  []Interface // the first one is the default; never empty
-	SIPSource   bool        // --sip-source: FlagSIPSourceAddress unless FlagTrustAddress
-	DTLSPassive bool        // --dtls-passive: prefer the passive role
+	Interfaces  []Interface         // the first one is the default; never empty
+	SIPSource   bool                // --sip-source: FlagSIPSourceAddress unless FlagTrustAddress
+	DTLSPassive bool                // --dtls-passive: prefer the passive role
 	Learning    ng.EndpointLearning // default; LearningAbsent = heuristic
 	Instance    string              // names this daemon in the marker of loop protect
 	Suites      []string            // SDES suites in order of preference; nil = DefaultSuites
@@ -40,9 +40,10 @@ type Plan struct {
 	// From has new candidates, there is no body to send on.
 	Fragment bool
 
-	req  *ng.Request
-	opts Options
-	doc  *sdp.Document
+	req      *ng.Request
+	opts     Options
+	doc      *sdp.Document
+	previous []Remote // what From said before, for each media
 }
 
 // NewPlan reads req.SDP, the body of an offer or an answer (req.Command tells
@@ -50,36 +51,252 @@ type Plan struct {
 // in an answer from is the answerer, whatever the tags in req are called.
 // The error wraps an ng.Reason.
 func NewPlan(req *ng.Request, from, to Party, opts Options) (*Plan, error) {
-	doc, err := sdp.Parse([]byte(req.SDP))
-	if err != nil {
+	if req.SDP == "" {
+		return nil, ng.ReasonNoSDP
+	}
+	p := &Plan{From: from.clone(), To: to.clone(), req: req, opts: opts}
+	if req.Flags.Has(ng.FlagFragment) {
+		p.Fragment = true
+		return p, p.readFragment()
+	}
+	var err error
+	if p.doc, err = sdp.Parse([]byte(req.SDP)); err != nil {
 		return nil, fmt.Errorf("%w: %w", ng.ReasonSDPParse, err)
 	}
-	return &Plan{From: from, To: to, req: req, opts: opts, doc: doc}, nil
+	if p.isLooped() {
+		p.Untouched = true
+		return p, nil
+	}
+	if len(p.doc.Medias()) == 0 {
+		return nil, fmt.Errorf("%w: no m= line", ng.ReasonSDPRewrite)
+	}
+	if req.Flags.Has(ng.FlagReset) {
+		p.From.Sides, p.To.Sides = nil, nil
+	}
+	if err := p.readRemotes(); err != nil {
+		return nil, err
+	}
+	for i := range p.From.Sides {
+		if req.Command == ng.CommandAnswer {
+			p.answer(i)
+		} else {
+			p.offer(i)
+		}
+	}
+	return p, nil
 }
 
-// Rewrite returns the body for the receiver. locals[i] belongs to
-// p.To.Sides[i]. It may be called once; p.To is complete afterwards. The
-// error wraps an ng.Reason.
-func (p *Plan) Rewrite(locals []LocalMedia) (string, error) {
-	return string(p.doc.Bytes()), nil
+// readRemotes fills the remote part of From's sides and makes both parties
+// equally long. What the body no longer mentions counts as refused.
+func (p *Plan) readRemotes() error {
+	medias := p.doc.Medias()
+	reader := newReader(p.doc, p.req, &p.opts)
+	n := max(len(medias), len(p.From.Sides), len(p.To.Sides))
+	p.From.grow(n)
+	p.To.grow(n)
+	p.previous = make([]Remote, n)
+	for i := range p.From.Sides {
+		if i >= len(medias) {
+			p.From.Sides[i].Remote.Rejected = true
+			continue
+		}
+		remote, err := reader.media(medias[i])
+		if err != nil {
+			return err
+		}
+		p.previous[i] = p.From.Sides[i].Remote
+		p.From.Sides[i].Remote = remote
+	}
+	p.From.Session.ICEOptions = p.From.Session.ICEOptions[:0:0]
+	for a := range p.doc.Session().Attributes("ice-options") {
+		p.From.Session.ICEOptions = append(p.From.Session.ICEOptions, a.Value)
+	}
+	p.From.Session.BundleOffered = len(p.bundle()) > 0
+	return nil
 }
 
-// LocalMedia is what the call has made for one media of the receiver of the
-// rewritten body, as Result.To.Sides[i].Local demands.
-type LocalMedia struct {
-	Address  netip.Addr // as advertised
-	RTPPort  uint16
-	RTCPPort uint16 // ignored without Local.RTCPPort
+// bundle returns the identification tags of the body's BUNDLE group.
+func (p *Plan) bundle() []string {
+	for a := range p.doc.Session().Attributes("group") {
+		if g, ok := sdp.ParseGroup(a.Value); ok && g.Semantics == "BUNDLE" {
+			return g.MIDs
+		}
+	}
+	return nil
+}
 
-	ICEUfrag string
-	ICEPwd   string
+// offer plans media i of an offer: the side of the offerer as far as its
+// answer does not depend on the answerer, and what the answerer is to be told.
+func (p *Plan) offer(i int) {
+	from, to := &p.From.Sides[i], &p.To.Sides[i]
+	remote := &from.Remote
+	active := !remote.Rejected && relayed(remote.Protocol)
+	if !active {
+		from.release()
+		to.release()
+	}
+	from.Local.Protocol = remote.Protocol
+	to.Local.Protocol = p.targetProtocol(from, to)
+	p.identify(i)
+	if !active {
+		return
+	}
+	raw := !isRTP(remote.Protocol)
+	for _, s := range [...]*Side{from, to} {
+		s.Local.Active, s.Local.Raw = true, raw
+		p.setSource(&s.Local.Source)
+	}
+	from.Local.Source.Asymmetric = p.req.Flags.Has(ng.FlagAsymmetric)
+	p.placeOffer(from, to)
+	p.offerMux(from, to)
+	p.offerICE(i)
+	p.offerKeys(i)
+	to.Local.Direction = p.direction(from)
+}
 
-	// Candidates are further candidates of the local side. Those for Address
-	// and the ports above are written without being listed.
-	Candidates []sdp.Candidate
+// answer plans media i of an answer.
+func (p *Plan) answer(i int) {
+	from, to := &p.From.Sides[i], &p.To.Sides[i]
+	remote := &from.Remote
+	if remote.Rejected || !relayed(remote.Protocol) || !to.Local.Active || !from.Local.Active {
+		from.release()
+		to.release()
+		return
+	}
+	if !from.Local.Raw && isRTP(remote.Protocol) && secure(remote.Protocol) == secure(from.Local.Protocol) {
+		from.Local.Protocol = remote.Protocol
+	}
+	p.addSource(&from.Local.Source)
+	p.addSource(&to.Local.Source)
+	from.Local.Source.Asymmetric = from.Local.Source.Asymmetric || p.req.Flags.Has(ng.FlagAsymmetric)
+	p.answerMux(from, to)
+	p.answerICE(from, to)
+	p.answerKeys(i)
+	to.Local.Direction = p.direction(from)
+}
 
-	Fingerprint sdp.Fingerprint // of our certificate, by Local.DTLS.Hash
-	TLSID       string          // RFC 8842; empty = no a=tls-id
+// targetProtocol is the profile towards the answerer: as the flag says, as it
+// was agreed before, or as received.
+func (p *Plan) targetProtocol(from, to *Side) string {
+	received := from.Remote.Protocol
+	wanted := canonical(string(p.req.TransportProtocol))
+	switch {
+	case !isRTP(received):
+		return received
+	case isRTP(wanted):
+		return wanted
+	case isRTP(to.Local.Protocol):
+		return to.Local.Protocol
+	}
+	return received
+}
 
-	Keys [][]byte // master key and salt for each of Local.SDES.Lines
+// setSource takes the source policy from an offer.
+func (p *Plan) setSource(s *Source) {
+	*s = Source{
+		Learning:   s.Learning,
+		Strict:     p.req.Flags.Has(ng.FlagStrictSource),
+		Handover:   p.req.Flags.Has(ng.FlagMediaHandover),
+		Asymmetric: s.Asymmetric,
+	}
+	if s.Learning == ng.LearningAbsent {
+		s.Learning = p.opts.Learning
+	}
+	if s.Learning == ng.LearningAbsent {
+		s.Learning = ng.LearningHeuristic
+	}
+	if p.req.EndpointLearning != ng.LearningAbsent {
+		s.Learning = p.req.EndpointLearning
+	}
+}
+
+// addSource adds to the source policy what an answer says. Its silence changes
+// nothing.
+func (p *Plan) addSource(s *Source) {
+	s.Strict = s.Strict || p.req.Flags.Has(ng.FlagStrictSource)
+	s.Handover = s.Handover || p.req.Flags.Has(ng.FlagMediaHandover)
+	if p.req.EndpointLearning != ng.LearningAbsent {
+		s.Learning = p.req.EndpointLearning
+	}
+}
+
+// direction is what the receiver is told: as received, with an old hold by
+// address 0.0.0.0 spelled out (RFC 3264 §8.4).
+func (p *Plan) direction(from *Side) sdp.Direction {
+	d := from.Remote.Direction
+	if p.req.Flags.Has(ng.FlagInactive) {
+		return sdp.Inactive
+	}
+	if from.Remote.Hold && !p.req.Flags.Has(ng.FlagOriginalSendrecv) {
+		switch d {
+		case sdp.SendRecv:
+			return sdp.SendOnly
+		case sdp.RecvOnly:
+			return sdp.Inactive
+		}
+	}
+	return d
+}
+
+// identify settles a=mid towards both parties (RFC 5888): each keeps its own.
+func (p *Plan) identify(i int) {
+	from, to := &p.From.Sides[i], &p.To.Sides[i]
+	if from.Remote.MID != "" {
+		from.Local.MID = from.Remote.MID
+	}
+	if to.Local.MID != "" {
+		return
+	}
+	mid := from.Remote.MID
+	if mid == "" && p.req.Flags.Has(ng.FlagGenerateMID) {
+		mid = p.freeMID(i)
+	} else if mid != "" && p.To.hasMID(mid) {
+		mid = p.freeMID(i)
+	}
+	to.Local.MID = mid
+}
+
+// freeMID returns a mid that the receiver does not know yet, the number of the
+// media if possible.
+func (p *Plan) freeMID(i int) string {
+	for n := i + 1; ; n++ {
+		if mid := fmt.Sprint(n); !p.To.hasMID(mid) {
+			return mid
+		}
+	}
+}
+
+func (p *Party) hasMID(mid string) bool {
+	return slices.ContainsFunc(p.Sides, func(s Side) bool { return s.Local.MID == mid })
+}
+
+// release gives up what the local side held. What names it towards the party
+// stays, should the media come back.
+func (s *Side) release() {
+	s.Local = Local{
+		Protocol:  s.Local.Protocol,
+		Interface: s.Local.Interface,
+		Family:    s.Local.Family,
+		MID:       s.Local.MID,
+		ICE:       LocalICE{Generation: s.Local.ICE.Generation},
+		DTLS:      LocalDTLS{Generation: s.Local.DTLS.Generation, Passive: s.Local.DTLS.Passive},
+	}
+}
+
+// grow makes the party n sides long.
+func (p *Party) grow(n int) {
+	for len(p.Sides) < n {
+		p.Sides = append(p.Sides, Side{})
+	}
+}
+
+// clone copies the party so far that Plan can write into the copy. What lies
+// below (candidates, payload types) is replaced as a whole, never changed.
+func (p *Party) clone() Party {
+	c := *p
+	c.Sides = slices.Clone(p.Sides)
+	for i := range c.Sides {
+		c.Sides[i].Local.SDES.Lines = slices.Clone(c.Sides[i].Local.SDES.Lines)
+	}
+	return c
 }

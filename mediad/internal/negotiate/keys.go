@@ -1,0 +1,152 @@
+package negotiate
+
+import (
+	"slices"
+
+	ng "github.com/tandem-sbc/tandem/ng-protocol"
+	"github.com/tandem-sbc/tandem/pkg/sdp"
+)
+
+// offerKeys settles how media i is protected on both sides for an offer.
+func (p *Plan) offerKeys(i int) {
+	p.takeKeys(i)
+	from, to := &p.From.Sides[i], &p.To.Sides[i]
+	d, sdes := &to.Local.DTLS, &to.Local.SDES
+	if to.Local.Raw || !secure(to.Local.Protocol) {
+		d.stop()
+		*sdes = LocalSDES{}
+		return
+	}
+	associated := d.Role == DTLSActive || d.Role == DTLSPassive
+	withSDES := !p.req.SDES.Off && (!associated || p.req.DTLS == ng.DTLSOff)
+	withDTLS := p.req.DTLS != ng.DTLSOff && (sdes.Chosen == 0 || !withSDES)
+	if withDTLS {
+		if d.Role == DTLSNone {
+			d.Generation++
+			d.Role = DTLSUndecided
+		}
+		d.Passive = p.req.DTLS == ng.DTLSPassive || p.opts.DTLSPassive && p.req.DTLS != ng.DTLSActive
+		p.setHash(d)
+	} else {
+		d.stop()
+	}
+	if withSDES {
+		offerSDES(to, &from.Remote, p.req, &p.opts)
+	} else {
+		*sdes = LocalSDES{}
+	}
+}
+
+// takeKeys settles the offerer's side: DTLS if it has a fingerprint, else one
+// of its crypto lines.
+func (p *Plan) takeKeys(i int) {
+	side := &p.From.Sides[i]
+	d, sdes := &side.Local.DTLS, &side.Local.SDES
+	if side.Local.Raw || !secure(side.Local.Protocol) {
+		d.stop()
+		*sdes = LocalSDES{}
+		return
+	}
+	avoid := (p.req.SDES.Prefer || p.req.DTLSReverse == ng.DTLSOff) && len(side.Remote.Crypto) > 0
+	if len(side.Remote.Fingerprints) == 0 || avoid {
+		d.stop()
+		takeSDES(side, p.req, &p.opts)
+		return
+	}
+	*sdes = LocalSDES{}
+	switch p.req.DTLSReverse {
+	case ng.DTLSPassive:
+		d.Passive = true
+	case ng.DTLSActive:
+		d.Passive = false
+	}
+	// RFC 8842 §5.1: the association lives on unless fingerprint, tls-id or
+	// roles change.
+	conflict := d.Role == DTLSActive && side.Remote.Setup == sdp.SetupActive ||
+		d.Role == DTLSPassive && side.Remote.Setup == sdp.SetupPassive
+	if d.Role == DTLSNone || conflict || otherIdentity(&p.previous[i], &side.Remote) {
+		d.Generation++
+		d.Role = DTLSUndecided
+	}
+	p.setHash(d)
+}
+
+// answerKeys settles how media i is protected on both sides for an answer.
+func (p *Plan) answerKeys(i int) {
+	from, to := &p.From.Sides[i], &p.To.Sides[i]
+	d := &from.Local.DTLS
+	switch {
+	case from.Local.Raw || !secure(from.Local.Protocol):
+	case d.Role != DTLSNone && len(from.Remote.Fingerprints) > 0:
+		from.Local.SDES = LocalSDES{}
+		p.answerDTLS(i)
+	case answerSDES(from):
+		d.stop()
+	}
+	// Else the answer lacks keys: the side stays as it was offered and nothing
+	// passes unprotected.
+
+	d = &to.Local.DTLS
+	if d.Role != DTLSUndecided {
+		return
+	}
+	passive := (d.Passive || p.opts.DTLSPassive || p.req.DTLS == ng.DTLSPassive) && p.req.DTLS != ng.DTLSActive
+	d.Role = DTLSActive
+	switch to.Remote.Setup {
+	case sdp.SetupActive, sdp.SetupAbsent: // RFC 4145 §4.1: an offer without is active
+		d.Role = DTLSPassive
+	case sdp.SetupActPass:
+		if passive {
+			d.Role = DTLSPassive
+		}
+	}
+	p.setHash(d)
+}
+
+// answerDTLS settles our role towards the answerer of media i.
+func (p *Plan) answerDTLS(i int) {
+	side := &p.From.Sides[i]
+	d := &side.Local.DTLS
+	role := DTLSActive // RFC 4145 §4.1: an answer without is passive
+	switch side.Remote.Setup {
+	case sdp.SetupActive:
+		role = DTLSPassive
+	case sdp.SetupActPass: // not allowed in an answer
+		if d.Passive {
+			role = DTLSPassive
+		}
+	case sdp.SetupHoldConn:
+		return
+	}
+	if d.Role != DTLSUndecided && (d.Role != role || otherIdentity(&p.previous[i], &side.Remote)) {
+		d.Generation++
+	}
+	d.Role = role
+}
+
+// otherIdentity reports whether fingerprints or tls-id have changed.
+func otherIdentity(before, now *Remote) bool {
+	if before.TLSID != "" && now.TLSID != "" && before.TLSID != now.TLSID {
+		return true
+	}
+	if len(before.Fingerprints) == 0 || len(now.Fingerprints) == 0 {
+		return false
+	}
+	return !slices.ContainsFunc(now.Fingerprints, func(f sdp.Fingerprint) bool {
+		return slices.Contains(before.Fingerprints, f)
+	})
+}
+
+// setHash chooses the hash of our fingerprint.
+func (p *Plan) setHash(d *LocalDTLS) {
+	switch p.req.DTLSFingerprint {
+	case "sha-1", "sha-224", "sha-256", "sha-384", "sha-512":
+		d.Hash = p.req.DTLSFingerprint
+	}
+	if d.Hash == "" {
+		d.Hash = "sha-256"
+	}
+}
+
+// stop ends DTLS; the generation stays, so that the next one is new.
+func (d *LocalDTLS) stop() { *d = LocalDTLS{Generation: d.Generation, Passive: d.Passive} }

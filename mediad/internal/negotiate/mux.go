@@ -1,0 +1,53 @@
+package negotiate
+
+import ng "github.com/tandem-sbc/tandem/ng-protocol"
+
+// offerMux settles rtcp-mux (RFC 5761) of both sides for an offer.
+func (p *Plan) offerMux(from, to *Side) {
+	flags := p.req.RTCPMux
+	l := &from.Local
+	if l.Raw {
+		to.Local.dropRTCP()
+		l.dropRTCP()
+		return
+	}
+	switch {
+	case flags.Has(ng.RTCPMuxReject):
+		l.RTCPMuxAnswer = MuxReject
+	case flags.Has(ng.RTCPMuxDemux), flags.Has(ng.RTCPMuxAccept), l.RTCPMux:
+		l.RTCPMuxAnswer = MuxAccept
+	default:
+		l.RTCPMuxAnswer = MuxFollow
+	}
+	l.RTCPMux = from.Remote.RTCPMux && l.RTCPMuxAnswer == MuxAccept
+	l.RTCPMuxOffered = from.Remote.RTCPMux && l.RTCPMuxAnswer != MuxReject
+	l.RTCPPort = !l.RTCPMux
+
+	t := &to.Local
+	agreed := t.RTCPMux
+	t.RTCPMuxOffered = from.Remote.RTCPMux && !flags.Has(ng.RTCPMuxDemux) ||
+		flags.Has(ng.RTCPMuxOffer) || flags.Has(ng.RTCPMuxRequire) ||
+		agreed && flags == 0
+	t.RTCPMux = t.RTCPMuxOffered && (agreed || flags.Has(ng.RTCPMuxRequire))
+	t.RTCPPort = !t.RTCPMux
+	t.RTCPMuxAnswer = MuxFollow
+}
+
+// answerMux settles rtcp-mux of both sides for an answer.
+func (p *Plan) answerMux(from, to *Side) {
+	l, t := &from.Local, &to.Local
+	if l.Raw {
+		return
+	}
+	required := l.RTCPMux && !l.RTCPPort
+	l.RTCPMux = l.RTCPMuxOffered && from.Remote.RTCPMux
+	l.RTCPPort = !l.RTCPMux && !required
+
+	t.RTCPMux = to.Remote.RTCPMux &&
+		(t.RTCPMuxAnswer == MuxAccept || t.RTCPMuxAnswer == MuxFollow && l.RTCPMux)
+	t.RTCPPort = !t.RTCPMux
+}
+
+func (l *Local) dropRTCP() {
+	l.RTCPPort, l.RTCPMux, l.RTCPMuxOffered, l.RTCPMuxAnswer = false, false, false, MuxFollow
+}

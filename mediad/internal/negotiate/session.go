@@ -1,0 +1,155 @@
+package negotiate
+
+import (
+	"hash/fnv"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	ng "github.com/tandem-sbc/tandem/ng-protocol"
+	"github.com/tandem-sbc/tandem/pkg/sdp"
+)
+
+// loopMarker is the session attribute of "loop protect". The name is
+// rtpengine's, so that the two recognize each other's bodies.
+const loopMarker = "rtpengine"
+
+func (p *Plan) isLooped() bool {
+	for a := range p.doc.Session().Attributes(loopMarker) {
+		if p.opts.Instance != "" && a.Value == p.opts.Instance {
+			return true
+		}
+	}
+	return false
+}
+
+// rewriteSession rewrites the session part except for o= and s=.
+func (p *Plan) rewriteSession(address netip.Addr) {
+	s := p.doc.Session()
+	if address.IsValid() {
+		value := p.sessionValue(address)
+		for l := range s.Lines() {
+			if l.Type == 'c' {
+				s.Replace(l, value)
+			}
+		}
+	}
+	plain := true
+	for i := range p.doc.Medias() {
+		plain = plain && p.dropsFeedback(i)
+	}
+	for a := range s.Attributes() {
+		group := a.Name == "group" && strings.HasPrefix(a.Value, "BUNDLE")
+		if group || ofICE(a.Name) || ofLeg(a.Name) || plain && ofFeedback(a.Name) ||
+			a.Name == "extmap" && p.stripsExtmap() {
+			s.Delete(a.Line)
+		}
+	}
+	if mid := p.bundleMID(); mid != "" {
+		s.Append("a=group:BUNDLE " + mid)
+	}
+	for i := range p.doc.Medias() {
+		if p.To.Sides[i].Local.Active && p.To.Sides[i].Local.ICE.Mode == ICELite {
+			s.Append("a=ice-lite")
+			break
+		}
+	}
+	if p.req.Flags.Has(ng.FlagLoopProtect) && p.opts.Instance != "" {
+		s.Append("a=" + loopMarker + ":" + p.opts.Instance)
+	}
+}
+
+func (p *Plan) stripsExtmap() bool { return p.req.Flags.Has(ng.FlagStripExtmap) }
+
+// bundleMID is the mid of the one media in our BUNDLE group, empty if there is
+// to be no group. Every media has ports of its own, so a group never has more
+// than one (RFC 9143 §7.3.1 lets the answerer leave media out).
+func (p *Plan) bundleMID() string {
+	wanted := p.req.Bundle.Has(ng.BundleOffer) || p.req.Bundle.Has(ng.BundleRequire)
+	if p.req.Command == ng.CommandAnswer {
+		wanted = p.req.Bundle.Has(ng.BundleAccept) && p.To.Session.BundleOffered
+	}
+	if !wanted {
+		return ""
+	}
+	for i := range p.doc.Medias() {
+		if l := &p.To.Sides[i].Local; l.Active && l.MID != "" {
+			return l.MID
+		}
+	}
+	return ""
+}
+
+// copyDown gives a media whose DTLS is not ours (data channels) the attributes
+// that it had from the session part.
+func (p *Plan) copyDown(section *sdp.Section) {
+	for _, name := range [...]string{"setup", "fingerprint", "tls-id"} {
+		if _, own := section.Attribute(name); own {
+			continue
+		}
+		for a := range p.doc.Session().Attributes(name) {
+			section.Append("a=" + a.Line.Value)
+		}
+	}
+}
+
+// rewriteOrigin applies the "replace" words for o= and s=, and remembers what
+// the receiver was told.
+func (p *Plan) rewriteOrigin(address netip.Addr) {
+	s := p.doc.Session()
+	sent := &p.To.Session.Sent
+	name, named := s.First('s')
+	if named && sent.Valid && sent.SessionName != "" && p.req.Replace.Has(ng.ReplaceSessionName) {
+		s.Replace(name, sent.SessionName)
+		name.Value = sent.SessionName
+	}
+	line, ok := s.First('o')
+	origin, parsed := sdp.ParseOrigin(line.Value)
+	if !ok || !parsed {
+		return
+	}
+	s.Replace(line, "")
+	h := fnv.New64a()
+	h.Write(p.doc.Bytes())
+	digest := h.Sum64()
+
+	received := origin
+	full := p.req.Replace.Has(ng.ReplaceOriginFull)
+	if (full || p.req.Replace.Has(ng.ReplaceOrigin)) && address.IsValid() {
+		origin.Address = sdp.AddressOf(address)
+	}
+	if sent.Valid {
+		if full || p.req.Replace.Has(ng.ReplaceUsername) {
+			origin.Username = sent.Username
+		}
+		if full {
+			origin.ID = sent.ID
+		}
+		p.number(&origin, digest)
+	}
+	if origin == received {
+		s.Replace(line, line.Value) // spacing and all
+	} else {
+		s.Replace(line, origin.String())
+	}
+	*sent = SentOrigin{
+		Valid: true, Username: origin.Username, ID: origin.ID, Version: origin.Version,
+		SessionName: name.Value, Digest: digest,
+	}
+}
+
+// number takes the version of the origin into our own hands: one more than
+// the last if the body has changed. Versions beyond 64 bits stay as they are.
+func (p *Plan) number(origin *sdp.Origin, digest uint64) {
+	force := p.req.Replace.Has(ng.ReplaceForceIncrementSDPVersion)
+	if !force && !p.req.Replace.Has(ng.ReplaceSDPVersion) && !p.req.Replace.Has(ng.ReplaceOriginFull) {
+		return
+	}
+	sent := &p.To.Session.Sent
+	if last, err := strconv.ParseUint(sent.Version, 10, 64); err == nil {
+		if force || digest != sent.Digest {
+			last++
+		}
+		origin.Version = strconv.FormatUint(last, 10)
+	}
+}
