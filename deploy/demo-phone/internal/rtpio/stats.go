@@ -6,6 +6,9 @@ import (
 	"github.com/tandem-sbc/tandem/deploy/demo-phone/internal/tone"
 )
 
+// leastHeard is how many samples a frequency is told from: a quarter of a second.
+const leastHeard = tone.Rate / 4
+
 // Stats is a snapshot of a session.
 type Stats struct {
 	Sent       uint64  `json:"sent"`
@@ -46,6 +49,9 @@ func (s *Session) Stats() Stats {
 		},
 	}
 	s.mu.Unlock()
+	if len(pcm) < leastHeard {
+		pcm = nil
+	}
 	stats.Frequency, stats.Level = tone.Dominant(pcm)
 	return stats
 }
