@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/zeebo/bencode"
 )
@@ -104,7 +105,7 @@ func decodeDictionary(body []byte) (map[string]any, Format, error) {
 		if err := dec.Decode(&m); err != nil {
 			return nil, FormatJSON, fmt.Errorf("%w: %w", ReasonBadJSON, err)
 		}
-		if dec.More() {
+		if _, err := dec.Token(); err != io.EOF {
 			return nil, FormatJSON, fmt.Errorf("%w: trailing bytes", ReasonBadJSON)
 		}
 		for k, v := range m {

@@ -14,21 +14,19 @@ func (r *Request) applyFlag(word string) bool {
 		return true
 	}
 	// Some scripts put key=value among the flags.
-	if i := strings.IndexByte(word, '='); i > 0 && !strings.Contains(w[:i], "-attr-") {
-		if known := len(r.Unknown); r.applyKnownKey(w[:i], word[i+1:]) {
-			return true
-		} else if len(r.Unknown) > known {
-			return true // already noted
-		}
+	if key, value, ok := strings.Cut(word, "="); ok && mayBeFlag(w[:len(key)]) && r.applyKey(key, value) {
+		return true
 	}
 	return r.applyPrefixed(word, w)
 }
 
-// applyKnownKey is applyKey for keys with a text value; false if the key is
-// not known.
-func (r *Request) applyKnownKey(k, value string) bool {
-	return r.applyIdentity(k, value) || r.applyNumber(k, value) || r.applyChoice(k, value) ||
-		k != "flags" && r.applyList(k, value)
+// mayBeFlag tells which keys make no sense within "flags".
+func mayBeFlag(k string) bool {
+	switch k {
+	case "flags", "command", "rtpp-flags", "sdp", "call-id", "from-tag":
+		return false
+	}
+	return true
 }
 
 // applyPrefixed applies flags that carry the name of their key as a prefix; w
@@ -121,11 +119,10 @@ func (r *Request) applyCodecs(v any) {
 		r.unknown("codec", v)
 		return
 	}
-	for op, value := range m {
-		words, ok := list(value)
+	for _, op := range sortedKeys(m) {
+		words, ok := list(m[op])
 		if !ok || r.Codec.list(normal(op)) == nil {
 			r.unknown("codec", op)
-			continue
 		}
 		for _, w := range words {
 			r.Codec.add(normal(op), strings.ReplaceAll(w, "--", "="))

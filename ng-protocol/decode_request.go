@@ -31,7 +31,9 @@ func requestOf(m map[string]any) (*Request, error) {
 	}
 	// In a fixed order, so that two spellings of one key have one outcome.
 	for _, key := range slices.Sorted(maps.Keys(m)) {
-		req.applyKey(key, m[key])
+		if !req.applyKey(key, m[key]) {
+			req.unknown(key, nil)
+		}
 	}
 	if req.Flags.Has(FlagWebRTC) {
 		req.implyWebRTC()
@@ -65,24 +67,23 @@ func (r *Request) implyWebRTC() {
 	r.Flags.Set(FlagGenerateMID)
 }
 
-// applyKey applies one key of the dictionary, in any spelling.
-func (r *Request) applyKey(key string, v any) {
+// applyKey applies one key of the dictionary, in any spelling. It reports false
+// for a key that is not known; it notes a value that is not known itself.
+func (r *Request) applyKey(key string, v any) bool {
 	k := normal(key)
-	if v == nil {
-		return
+	if v == nil || r.applyIdentity(k, v) || r.applyNumber(k, v) || r.applyChoice(k, v) || r.applyList(k, v) {
+		return true
 	}
-	if r.applyIdentity(k, v) || r.applyNumber(k, v) || r.applyChoice(k, v) || r.applyList(k, v) {
-		return
-	}
-	switch {
-	case k == "command" || k == "rtpp-flags" || silent(k):
-	case k == "codec" || k == "codecs":
+	switch k {
+	case "command", "rtpp-flags":
+	case "codec", "codecs":
 		r.applyCodecs(v)
-	case k == "sdp-attr" || k == "sdp-attrs":
+	case "sdp-attr", "sdp-attrs":
 		r.applySDPAttrs(v)
 	default:
-		r.unknown(key, nil)
+		return silent(k)
 	}
+	return true
 }
 
 // applyIdentity applies keys whose value is one piece of text.
@@ -254,7 +255,6 @@ func (r *Request) applyList(k string, v any) bool {
 	words, ok := list(v)
 	if !ok {
 		r.unknown(k, v)
-		return true
 	}
 	for _, w := range words {
 		if !each(w) {
@@ -378,12 +378,14 @@ func (r *Request) unknown(key string, v any) {
 		return
 	}
 	note := key
-	if v != nil {
-		if s, ok := text(v); ok {
-			note = key + ": " + s
-		} else {
-			note = fmt.Sprintf("%s: %T", key, v)
-		}
+	switch v := v.(type) {
+	case nil:
+	case []any:
+		note += ": list"
+	case map[string]any:
+		note += ": dictionary"
+	default:
+		note = fmt.Sprintf("%s: %v", key, v)
 	}
 	if len(note) > maxUnknownLen {
 		note = note[:maxUnknownLen]

@@ -57,14 +57,17 @@ func (r *Request) applyScriptKey(key string, value any, directions *int) {
 	case "command", "sdp", "rtpp-flags", "flags":
 		r.unknown("rtpp-flags", key)
 	default:
-		before := len(r.Unknown)
-		r.applyKey(key, value)
-		if s, ok := value.(string); ok && len(r.Unknown) > before && before < maxUnknown && r.Unknown[before] == key {
-			// Not a key: perhaps a prefixed flag whose value holds "=".
-			if r.applyPrefixed(key+"="+s, normal(key+"="+s)) {
-				r.Unknown = r.Unknown[:before]
+		if r.applyKey(key, value) {
+			return
+		}
+		// Not a key: perhaps a prefixed flag whose value holds "=".
+		if s, ok := value.(string); ok {
+			key += "=" + s
+			if r.applyPrefixed(key, normal(key)) {
+				return
 			}
 		}
+		r.unknown("rtpp-flags", key)
 	}
 }
 

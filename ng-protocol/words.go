@@ -63,7 +63,7 @@ func number(v any) (int, bool) {
 }
 
 // list is v as a list of words: a list, or one string with commas. Empty words
-// are left out.
+// are left out. It reports false if more had to be left out; the rest is valid.
 func list(v any) ([]string, bool) {
 	switch v := v.(type) {
 	case string:
@@ -71,17 +71,15 @@ func list(v any) ([]string, bool) {
 	case int64:
 		return []string{strconv.FormatInt(v, 10)}, true
 	case []any:
-		words := make([]string, 0, len(v))
+		words, all := make([]string, 0, len(v)), true
 		for _, e := range v {
 			w, ok := text(e)
-			if !ok {
-				return nil, false
-			}
 			if w != "" {
 				words = append(words, w)
 			}
+			all = all && (ok || e == nil)
 		}
-		return words, true
+		return words, all
 	}
 	return nil, false
 }
