@@ -95,9 +95,18 @@ func ParseInline(s Suite, params string) (Key, error) {
 			}
 			continue
 		}
+		if !isLifetime(p) {
+			return Key{}, fmt.Errorf("%w: lifetime", ErrInline)
+		}
 		k.Lifetime = p
 	}
 	return k, nil
+}
+
+// isLifetime reports whether s is a decimal number or a power of two written 2^n (RFC 4568 §6.1).
+func isLifetime(s string) bool {
+	_, err := strconv.ParseUint(strings.TrimPrefix(s, "2^"), 10, 64)
+	return err == nil
 }
 
 // parseMKI reads "value:length", the value in decimal, into a big-endian identifier.
