@@ -40,13 +40,15 @@ func TestCallEvents(t *testing.T) {
 
 func eventually(check func() error) error { return harness.Eventually(stepLimit, check) }
 
-// browserHolds: the phone is told sendonly and hears nothing; then all is back.
+// browserHolds: the phone is told sendonly, so that neither side hears anything
+// (the page mutes its microphone too); then all is back.
 func browserHolds(t *testing.T, s *stack) {
 	s.connect(t, fromBrowser)
 	s.checkAudio(t)
 	s.must(t, s.page.Hold())
 	s.must(t, s.lastToPhone("sendonly"))
 	s.must(t, s.phoneHears(0))
+	s.must(t, s.pageHears(0))
 	s.must(t, s.page.Unhold())
 	s.must(t, s.lastToPhone("sendrecv"))
 	s.checkAudio(t)
@@ -55,12 +57,17 @@ func browserHolds(t *testing.T, s *stack) {
 	s.checkEnded(t)
 }
 
-// phoneHolds: the same from the other side.
+// phoneHolds: with sendonly the page hears on and is no longer heard, with
+// inactive there is silence both ways; the browser's ICE and DTLS stay.
 func phoneHolds(t *testing.T, s *stack) {
 	s.connect(t, fromBrowser)
 	s.checkAudio(t)
-	s.must(t, s.phone.Hold())
+	s.must(t, s.phone.Hold("sendonly"))
 	s.must(t, s.lastToPage("sendonly"))
+	s.must(t, s.phoneHears(0))
+	s.must(t, s.pageHears(phoneHz))
+	s.must(t, s.phone.Hold("inactive"))
+	s.must(t, s.lastToPage("inactive"))
 	s.must(t, s.pageHears(0))
 	s.must(t, s.phone.Resume())
 	s.must(t, s.lastToPage("sendrecv"))
@@ -151,6 +158,7 @@ func cancelCrossesAnswer(t *testing.T, s *stack) {
 		s.ring(t, fromBrowser, harness.SlowUser)
 		time.Sleep(harness.SlowRing - early*time.Millisecond)
 		s.must(t, s.page.Hangup())
+		s.leaveAbandoned(t, outcomes)
 		s.checkEnded(t)
 		s.countOutcome(t, fromBrowser, outcomes)
 	}
@@ -163,14 +171,24 @@ func cancelCrossesAnswer(t *testing.T, s *stack) {
 		}()
 		time.Sleep(max(0, -delay) * time.Millisecond)
 		s.must(t, s.phone.Hangup())
-		// A page that the CANCEL reached first has nothing to answer.
-		if err := <-answered; err != nil {
-			t.Logf("answer %d ms after the CANCEL: %v", delay, err)
-		}
+		s.must(t, <-answered)
 		s.checkEnded(t)
 		s.countOutcome(t, fromPhone, outcomes)
 	}
 	t.Log("final responses to the INVITEs: ", outcomes)
+}
+
+// leaveAbandoned plays the phone's user where JsSIP (3.13) has sent CANCEL and
+// then ignores the 200 that crossed it: no ACK and no BYE come from it, and
+// without a proxy that sends them the phone's side stays until somebody hangs up.
+func (s *stack) leaveAbandoned(t *testing.T, outcomes map[string]int) {
+	t.Helper()
+	err := s.phone.Until(time.Second, "ended")
+	if err == nil || s.library != "jssip" {
+		return
+	}
+	outcomes["phone left alone"]++
+	s.must(t, s.phone.Hangup())
 }
 
 func (s *stack) countOutcome(t *testing.T, from caller, outcomes map[string]int) {
@@ -209,7 +227,7 @@ func noAnswer(t *testing.T, s *stack) {
 	s.ring(t, fromPhone, "")
 	s.must(t, s.phone.Until(ringLimit+stepLimit, "ended"))
 	s.checkEnded(t)
-	s.must(t, s.callerGot(fromPhone, "480"))
+	s.must(t, s.callerGot(fromPhone, map[string]string{"jssip": "408", "sipjs": "480"}[s.library]))
 }
 
 // finalCode is the last final response to INVITE that the caller got.

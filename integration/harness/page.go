@@ -60,7 +60,7 @@ func (p *Page) Call(user string) error {
 	return p.do("call", map[string]any{"target": "sip:" + user + "@" + Domain}, nil)
 }
 
-// Answer takes the incoming call.
+// Answer starts to take the incoming call; State tells whether that worked.
 func (p *Page) Answer() error { return p.do("answer", nil, nil) }
 
 // Reject refuses the incoming call with a SIP status.

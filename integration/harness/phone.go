@@ -155,8 +155,11 @@ func (p *Phone) Call(user string) error {
 // Hangup ends the live call with CANCEL or BYE, as its state asks.
 func (p *Phone) Hangup() error { return p.post("/hangup", nil) }
 
-// Hold sends a re-INVITE with sendonly and waits for its answer.
-func (p *Phone) Hold() error { return p.post("/hold", nil) }
+// Hold sends a re-INVITE with direction (sendonly, inactive) and waits for its
+// answer. The phone plays its tone on in sendonly, as others do with music.
+func (p *Phone) Hold(direction string) error {
+	return p.post("/hold", map[string]string{"direction": direction})
+}
 
 // Resume sends a re-INVITE with sendrecv; without a hold before it changes nothing.
 func (p *Phone) Resume() error { return p.post("/resume", nil) }
