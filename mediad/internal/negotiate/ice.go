@@ -6,7 +6,7 @@ import (
 
 // offerICE settles ICE of both sides for an offer of media i. Each side runs
 // or does not run ICE by itself: candidates are never passed through.
-func (p *Plan) offerICE(i int) {
+func (p *Plan) offerICE(i int, known bool) {
 	from, to := &p.From.Sides[i], &p.To.Sides[i]
 	backward := p.req.ICELite == ng.ICELiteBackward || p.req.ICELite == ng.ICELiteBoth
 	forward := p.req.ICELite == ng.ICELiteForward || p.req.ICELite == ng.ICELiteBoth
@@ -31,7 +31,7 @@ func (p *Plan) offerICE(i int) {
 	}
 
 	t := &to.Local.ICE
-	wanted := has || t.Mode != ICENone
+	wanted := t.Mode != ICENone || has && !known
 	switch p.req.ICE {
 	case ng.ICERemove:
 		wanted = false

@@ -2,8 +2,9 @@ package negotiate
 
 import ng "github.com/tandem-sbc/tandem/ng-protocol"
 
-// offerMux settles rtcp-mux (RFC 5761) of both sides for an offer.
-func (p *Plan) offerMux(from, to *Side) {
+// offerMux settles rtcp-mux (RFC 5761) of both sides for an offer. A receiver
+// that is known keeps what it has unless a flag says otherwise.
+func (p *Plan) offerMux(from, to *Side, known bool) {
 	flags := p.req.RTCPMux
 	l := &from.Local
 	if l.Raw {
@@ -25,9 +26,14 @@ func (p *Plan) offerMux(from, to *Side) {
 
 	t := &to.Local
 	agreed := t.RTCPMux
-	t.RTCPMuxOffered = from.Remote.RTCPMux && !flags.Has(ng.RTCPMuxDemux) ||
-		flags.Has(ng.RTCPMuxOffer) || flags.Has(ng.RTCPMuxRequire) ||
-		agreed && flags == 0
+	switch {
+	case flags.Has(ng.RTCPMuxOffer), flags.Has(ng.RTCPMuxRequire):
+		t.RTCPMuxOffered = true
+	case known && flags == 0:
+		t.RTCPMuxOffered = agreed
+	default:
+		t.RTCPMuxOffered = from.Remote.RTCPMux && !flags.Has(ng.RTCPMuxDemux)
+	}
 	t.RTCPMux = t.RTCPMuxOffered && (agreed || flags.Has(ng.RTCPMuxRequire))
 	t.RTCPPort = !t.RTCPMux
 	t.RTCPMuxAnswer = MuxFollow

@@ -142,14 +142,15 @@ func (p *Plan) offer(i int) {
 		return
 	}
 	raw := !isRTP(remote.Protocol)
+	known := to.Local.Active // has been told before
 	for _, s := range [...]*Side{from, to} {
 		s.Local.Active, s.Local.Raw = true, raw
 		p.setSource(&s.Local.Source)
 	}
 	from.Local.Source.Asymmetric = p.req.Flags.Has(ng.FlagAsymmetric)
 	p.placeOffer(from, to)
-	p.offerMux(from, to)
-	p.offerICE(i)
+	p.offerMux(from, to, known)
+	p.offerICE(i, known)
 	p.offerKeys(i)
 	to.Local.Direction = p.direction(from)
 }

@@ -163,6 +163,9 @@ func (r *reader) endpoints(section *sdp.Section, port uint16, remote *Remote) er
 		remote.Family = ng.FamilyIP6
 	}
 	remote.RTP = endpoint(ip, port)
+	if !isRTP(remote.Protocol) {
+		return nil
+	}
 	remote.RTCP = endpoint(ip, port+1)
 	if remote.RTCPMux {
 		remote.RTCP = remote.RTP
