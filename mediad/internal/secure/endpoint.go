@@ -187,9 +187,9 @@ func (e *Endpoint) watchDeadline(ctx context.Context) {
 // run is the goroutine of one handshake, and of the association when it has won.
 func (e *Endpoint) run(ctx context.Context, a *attempt, role Role) {
 	defer e.running.Done()
-	defer a.view.Close()
 	conn, keys, err := e.handshake(ctx, a, role)
 	if err != nil {
+		_ = a.view.Close()
 		e.attemptFailed(a, err)
 		return
 	}
@@ -343,7 +343,8 @@ func (e *Endpoint) fail(err error) {
 	e.cfg.OnFailed(err)
 }
 
-// drain reads the association to its end: mediad has no use for application data, but alerts and late retransmissions are answered.
+// drain reads the association to its end: mediad has no use for application data, but alerts and late retransmissions are answered. The
+// view stays open: the close_notify of a Close under way has to get through.
 func (e *Endpoint) drain(conn *dtls.Conn) {
 	defer conn.Close()
 	buf := make([]byte, 2048)
