@@ -26,22 +26,6 @@ type leg struct {
 	rtcp *flow.Stream
 }
 
-func newLeg(t *testing.T, e *Engine, r *ports.Registry, shard uint64) *leg {
-	t.Helper()
-	pair, err := r.Allocate("", ports.IPv4)
-	require.NoError(t, err)
-	now := time.Now()
-	l := &leg{pair: pair, rtp: flow.NewStream(pair.RTP, shard, now), rtcp: flow.NewStream(pair.RTCP, shard, now)}
-	require.NoError(t, e.Attach(l.rtp))
-	require.NoError(t, e.Attach(l.rtcp))
-	t.Cleanup(func() {
-		e.Detach(l.rtp)
-		e.Detach(l.rtcp)
-		pair.Release()
-	})
-	return l
-}
-
 func newEngine(t *testing.T) *Engine {
 	t.Helper()
 	e, err := New(Config{})
