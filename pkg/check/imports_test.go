@@ -64,7 +64,9 @@ func law() []rule {
 			never: []string{"go.uber.org/zap", "go.yaml.in/yaml/v3"},
 		},
 		{packages: "mediad/internal/engine", may: []string{"mediad/internal/flow", "pkg/udp"}},
-		{packages: "mediad/internal/engine/...", may: []string{"mediad/internal/flow", "mediad/internal/engine", "pkg/..."}},
+		{packages: "mediad/internal/engine/...", may: []string{
+			"mediad/internal/flow", "mediad/internal/engine", "mediad/internal/secure", "pkg/...", // secure: Overhead
+		}},
 		{packages: "mediad/internal/admin", may: []string{"mediad/internal/call", "ng-protocol", "pkg/..."}},
 
 		// The SIP proxy. A step never imports another step.
@@ -77,9 +79,10 @@ func law() []rule {
 		{packages: "proxy/internal/bridge", may: append([]string{"ng-protocol/ngclient"}, step...)},
 		{packages: "proxy/internal/registrar", may: append([]string{"proxy/internal/location"}, step...)},
 		{packages: "proxy/internal/route", may: append([]string{"proxy/internal/location"}, step...)},
-		{packages: "proxy/internal/forward", may: append([]string{"proxy/internal/resolve"}, step...)},
+		{packages: "proxy/internal/forward", may: append([]string{"proxy/internal/resolve", "proxy/internal/transaction"}, step...)},
 		{packages: "proxy/internal/location", may: leaves},
-		{packages: "proxy/internal/resolve", may: leaves},
+		{packages: "proxy/internal/resolve", may: []string{"proxy/internal/request", "pkg/..."}},
+		{packages: "proxy/internal/transaction", may: []string{"proxy/internal/request", "pkg/..."}},
 		{packages: "proxy/internal/store/...", may: []string{
 			"proxy/internal/store", "proxy/internal/location", "proxy/internal/auth", "proxy/internal/route", "pkg/...",
 		}},

@@ -84,7 +84,6 @@ func options() []option {
 		{long: "endpoint-learning", set: setEndpointLearning},
 		{long: "sip-source", isBool: true, set: toBool(func(s *Settings) *bool { return &s.Media.SIPSource })},
 		{long: "dtls-passive", isBool: true, set: toBool(func(s *Settings) *bool { return &s.Media.DTLSPassive })},
-		{long: "software-id", set: toString(func(s *Settings) *string { return &s.Media.SoftwareID })},
 	}
 	for _, l := range []struct {
 		long  string
@@ -141,7 +140,7 @@ func withoutEffect() []option {
 		recording-dir recording-method recording-format mos ssrc-reporting
 		mysql-host mysql-user mysql-pass mysql-query
 		mqtt-host mqtt-id mqtt-user mqtt-pass mqtt-cafile mqtt-capath mqtt-certfile mqtt-keyfile mqtt-tls-alpn
-		mqtt-publish-topic mqtt-publish-scope dtx-cn-params amr-dtx evs-dtx cn-payload audio-player
+		mqtt-publish-topic mqtt-publish-scope software-id dtx-cn-params amr-dtx evs-dtx cn-payload audio-player
 		preload-media-files preload-db-media preload-db-cache db-media-cache moh-attr-name evs-lib-path codec-chain-lib-path
 		vsc-start-rec vsc-stop-rec vsc-start-stop-rec vsc-pause-rec vsc-pause-resume-rec vsc-start-pause-resume-rec`)
 	return all

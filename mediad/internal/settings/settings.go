@@ -93,7 +93,6 @@ type Media struct {
 	EndpointLearning ng.EndpointLearning // endpoint-learning
 	SIPSource        bool                // sip-source
 	DTLSPassive      bool                // dtls-passive
-	SoftwareID       string              // software-id
 }
 
 // Note is a fact for the log.
@@ -117,6 +116,6 @@ func Defaults() Settings {
 			DeleteDelay:   30 * time.Second,
 			MaxSessions:   -1,
 		},
-		Media: Media{EndpointLearning: ng.LearningHeuristic, SoftwareID: "mediad"},
+		Media: Media{EndpointLearning: ng.LearningHeuristic},
 	}
 }

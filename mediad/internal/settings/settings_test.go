@@ -47,7 +47,7 @@ func TestCommandLineForms(t *testing.T) {
 			Timeout: 30 * time.Second, SilentTimeout: 100 * time.Second, OfferTimeout: 9 * time.Second,
 			FinalTimeout: 2 * time.Hour, DeleteDelay: 0, MaxSessions: 10,
 		},
-		Media: Media{EndpointLearning: ng.LearningOff, SIPSource: true, DTLSPassive: true, SoftwareID: "mediad"},
+		Media: Media{EndpointLearning: ng.LearningOff, SIPSource: true, DTLSPassive: true},
 	}
 	if s.Process != want.Process || s.Log != want.Log || s.Kernel != want.Kernel || s.Control.TOS != want.Control.TOS ||
 		s.Limits != want.Limits || s.Media != want.Media || s.Network.PortMin != 20000 || s.Network.PortMax != 20999 ||
@@ -163,7 +163,7 @@ func TestFileFaultsNameFileLineAndKey(t *testing.T) {
 		{"[rtpengine]\nnonsense\n", ":2: \"nonsense\" is neither"},
 		{"[rtpengine\n", ":1: "},
 		{"[x]\n", "there is no section [rtpengine]"},
-		{"[rtpengine]\nsoftware-id = a\\q\n", ":2: software-id: \\q is not an escape"},
+		{"[rtpengine]\nlog-name = a\\q\n", ":2: log-name: \\q is not an escape"},
 		{"[rtpengine]\ninterface = 127.0.0.1;wrong!\n", ":2: interface:"},
 	} {
 		name := writeFile(t, c.text)

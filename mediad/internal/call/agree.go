@@ -1,0 +1,208 @@
+package call
+
+import (
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/tandem-sbc/tandem/mediad/internal/connect"
+	"github.com/tandem-sbc/tandem/mediad/internal/negotiate"
+	"github.com/tandem-sbc/tandem/mediad/internal/secure"
+	"go.uber.org/zap"
+)
+
+// settle puts in force what an answer has agreed with a party. What fails here
+// is logged: the other medias and the other party are as well off without it.
+func (c *Call) settle(p *party) {
+	for i, m := range p.medias {
+		m.applied, m.settled = p.snapshot.Sides[i], true
+		if m.pair == nil {
+			continue
+		}
+		log := c.log.With(zap.String("tag", p.tag), zap.Int("media", i+1))
+		m.settleICE(log)
+		m.settleDTLS(log)
+		m.settleSDES(log)
+	}
+}
+
+// settleICE tells the agents about the peer's session, after a restart if
+// there was one (RFC 8445 §9).
+func (m *media) settleICE(log *zap.Logger) {
+	remote := &m.applied.Remote.ICE
+	if m.ice == nil || remote.Ufrag == "" {
+		return
+	}
+	for _, a := range m.ice.agents {
+		if a == nil {
+			continue
+		}
+		if a.generation != m.ice.generation {
+			if err := a.Restart(m.ice.credentials); err != nil {
+				log.Warn("ICE restart failed", zap.Error(err))
+				continue
+			}
+			a.generation, a.given = m.ice.generation, make(map[string]bool)
+			log.Info("ICE restarted")
+		}
+		err := a.Start(connect.Remote{
+			Credentials: connect.Credentials{Ufrag: remote.Ufrag, Password: remote.Pwd},
+			Candidates:  a.news(remote),
+			Controlling: m.applied.Local.ICE.Controlling,
+		})
+		if err != nil {
+			log.Warn("ICE not started", zap.Error(err))
+		}
+	}
+}
+
+// news returns the candidates that the agent has not been given yet.
+func (a *iceAgent) news(remote *negotiate.RemoteICE) []string {
+	var lines []string
+	for _, c := range remote.Candidates {
+		if line := c.String(); !a.given[line] {
+			a.given[line] = true
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
+// trickle gives the agents candidates that came after the SDP (RFC 8840).
+func (m *media) trickle(remote *negotiate.RemoteICE) {
+	if m.ice == nil {
+		return
+	}
+	for _, a := range m.ice.agents {
+		if a != nil && a.generation == m.ice.generation {
+			a.AddCandidates(a.news(remote))
+		}
+	}
+}
+
+// settleDTLS tells the handshakes their roles, and starts them once the peer
+// can be reached.
+func (m *media) settleDTLS(log *zap.Logger) {
+	role := m.applied.Local.DTLS.Role
+	if m.dtls == nil || (role != negotiate.DTLSActive && role != negotiate.DTLSPassive) {
+		return
+	}
+	var peer []secure.Fingerprint
+	for _, f := range m.applied.Remote.Fingerprints {
+		peer = append(peer, secure.Fingerprint{Hash: strings.ToLower(f.Hash), Value: f.Value})
+	}
+	ours := secure.Passive
+	if role == negotiate.DTLSActive {
+		ours = secure.Active
+	}
+	for component, h := range m.dtls.byComponent {
+		if h == nil {
+			continue
+		}
+		err := h.agree(ours, peer)
+		if err == nil {
+			err = m.reach(component, h)
+		}
+		if err != nil {
+			log.Warn("DTLS not started", zap.Error(err))
+		}
+	}
+}
+
+// reach tells the handshake when its peer can be reached: at once, or when ICE
+// has selected a pair.
+func (m *media) reach(component int, h *handshake) error {
+	if m.ice == nil || m.ice.agents[component] == nil {
+		return h.reach()
+	}
+	a := m.ice.agents[component]
+	a.handshake.Store(h)
+	if a.Selected() != (netip.AddrPort{}) {
+		return h.reach()
+	}
+	return nil
+}
+
+// settleSDES makes the contexts of the keys in use. Those of unchanged keys go
+// on, with their rollover counters and replay lists (RFC 3711 §3.3).
+func (m *media) settleSDES(log *zap.Logger) {
+	if m.sdes == nil || m.applied.Security() != negotiate.SecuritySDES {
+		return
+	}
+	if theirs, ok := m.applied.InboundCrypto(); !ok {
+		m.sdes.in = nil
+	} else if m.sdes.in == nil || !sameCrypto(theirs, m.sdes.peer) {
+		key, err := keyOf(theirs)
+		if err == nil {
+			m.sdes.in, err = secure.NewInbound(key)
+		}
+		if err != nil {
+			m.sdes.in = nil
+			log.Warn("SDES key of the peer not usable", zap.String("suite", theirs.Suite), zap.Error(err))
+		}
+		m.sdes.peer = theirs
+	}
+	own, ok := m.sdes.chosen(m.applied.Local.SDES.Chosen)
+	if !ok {
+		m.sdes.out = nil
+	} else if m.sdes.out == nil || !sameKey(own, m.sdes.own) {
+		var err error
+		if m.sdes.out, err = secure.NewOutbound(own); err != nil {
+			log.Warn("SDES key not usable", zap.Stringer("suite", own.Suite), zap.Error(err))
+		}
+		m.sdes.own = own
+	}
+}
+
+func keyOf(c negotiate.Crypto) (secure.Key, error) {
+	suite, err := secure.ParseSuite(c.Suite)
+	return secure.Key{
+		Suite: suite, Master: c.Key, MKI: c.MKI,
+		UnencryptedSRTP: c.UnencryptedSRTP, UnencryptedSRTCP: c.UnencryptedSRTCP,
+	}, err
+}
+
+// keysDerived takes over the keys of a finished handshake. It runs on the
+// endpoint's goroutine.
+func (c *Call) keysDerived(h *handshake, k secure.Keys, log *zap.Logger) {
+	in, err := secure.NewInbound(k.In)
+	if err != nil {
+		c.handshakeFailed(h, err, log)
+		return
+	}
+	out, err := secure.NewOutbound(k.Out)
+	if err != nil {
+		c.handshakeFailed(h, err, log)
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended {
+		return
+	}
+	h.in, h.out, h.suite = in, out, k.In.Suite.String()
+	for _, p := range c.parties {
+		c.compileRoutes(p)
+	}
+	log.Info("DTLS-SRTP established", zap.Stringer("suite", k.In.Suite))
+}
+
+func (c *Call) handshakeFailed(h *handshake, err error, log *zap.Logger) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	h.failed = true
+	log.Warn("DTLS handshake failed", zap.Error(err))
+}
+
+// reopen lets the streams of a party learn its address again; only signalling
+// may do so.
+func (p *party) reopen(now time.Time) {
+	for _, m := range p.medias {
+		if m.pair == nil {
+			continue
+		}
+		for _, s := range m.streams {
+			s.Reopen(now)
+		}
+	}
+}

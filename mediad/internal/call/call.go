@@ -1,0 +1,100 @@
+package call
+
+import (
+	"hash/maphash"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/tandem-sbc/tandem/mediad/internal/negotiate"
+	"go.uber.org/zap"
+)
+
+// Bounds of one call. Real calls stay far below; who goes above is refused.
+const (
+	maxParties = 64
+	maxAliases = 32
+)
+
+// Call is everything under one Call-ID.
+type Call struct {
+	registry *Registry
+	id       string
+	shard    uint64 // all streams of a call are served by one worker of the engine
+	created  time.Time
+	log      *zap.Logger
+
+	mu         sync.Mutex // guards what follows, with everything that hangs on it
+	parties    []*party   // in order of appearance
+	lastSignal time.Time
+	answered   bool
+	ended      bool
+	deleteAt   time.Time // when a deleted call ends; zero = not deleted
+	quietAt    time.Time // the silence timers need no look before
+	metadata   string
+}
+
+// party is one side of a call.
+type party struct {
+	tag       string // empty for the receiver of an offer that nobody has answered
+	aliases   []string
+	viaBranch string
+	label     string
+	created   time.Time
+	final     bool      // has given a final answer
+	answered  bool      // has given any answer
+	deleteAt  time.Time // when a deleted party goes; zero = not deleted
+
+	peer     *party // whom it talks to: the party of the last exchange
+	snapshot negotiate.Party
+	medias   []*media // one for each of snapshot.Sides
+}
+
+func newCall(r *Registry, id string, now time.Time) *Call {
+	return &Call{
+		registry: r, id: id, shard: maphash.String(r.seed, id), created: now, lastSignal: now,
+		log: r.cfg.Log.With(zap.String("call-id", id)),
+	}
+}
+
+func newParty(tag string, now time.Time) *party {
+	return &party{tag: tag, created: now, snapshot: negotiate.Party{Tag: tag}}
+}
+
+// hasTag reports whether the party goes by the tag.
+func (p *party) hasTag(tag string) bool {
+	return tag != "" && (p.tag == tag || slices.Contains(p.aliases, tag))
+}
+
+// partyByTag returns the party with the tag or alias, nil if there is none.
+func (c *Call) partyByTag(tag string) *party {
+	for _, p := range c.parties {
+		if p.hasTag(tag) {
+			return p
+		}
+	}
+	return nil
+}
+
+func (c *Call) partyByBranch(branch string) *party {
+	if branch == "" {
+		return nil
+	}
+	for _, p := range c.parties {
+		if p.viaBranch == branch {
+			return p
+		}
+	}
+	return nil
+}
+
+// partners returns the parties that p is associated with.
+func (c *Call) partners(p *party) []*party {
+	var out []*party
+	for _, q := range c.parties {
+		if q != p && (q.peer == p || p.peer == q) {
+			out = append(out, q)
+		}
+	}
+	return out
+}

@@ -1,0 +1,208 @@
+package call
+
+import (
+	"slices"
+	"time"
+
+	"github.com/tandem-sbc/tandem/mediad/internal/flow"
+	ng "github.com/tandem-sbc/tandem/ng-protocol"
+	"go.uber.org/zap"
+)
+
+// endReason is why a call ended, as it stands in the log.
+type endReason string
+
+const (
+	endDeleted  endReason = "deleted"
+	endTimeout  endReason = "no media"
+	endSilent   endReason = "no media while on hold"
+	endOffer    endReason = "never answered"
+	endFinal    endReason = "longest duration reached"
+	endShutdown endReason = "shutdown"
+)
+
+// Delete executes the command delete. It returns what is known of the call, nil
+// with the flag "fast", and whether any party was meant: if not, the reply is a
+// warning, or an error with the flag "fatal".
+//
+// The end is due after the delete delay; until then the call hears packets,
+// and an offer revives it.
+func (r *Registry) Delete(req *ng.Request) (*ng.CallState, bool, error) {
+	if req.CallID == "" {
+		return nil, false, ng.ReasonNoCallID
+	}
+	c := r.find(req.CallID)
+	if c == nil {
+		return nil, false, nil
+	}
+	target, ok := c.deletionTarget(req)
+	if !ok {
+		c.mu.Unlock()
+		return nil, false, nil
+	}
+	var state *ng.CallState
+	if !req.Flags.Has(ng.FlagFast) {
+		state = c.stateLocked(nil)
+	}
+	now := time.Now()
+	delay := r.cfg.Limits.DeleteDelay
+	if req.DeleteDelay != nil {
+		delay = time.Duration(*req.DeleteDelay) * time.Second
+	}
+	whole := c.scheduleDeletion(target, now.Add(max(delay, 0)))
+	c.lastSignal = now
+	c.log.Info("delete", zap.String("from-tag", req.FromTag), zap.String("to-tag", req.ToTag),
+		zap.Bool("whole call", whole), zap.Duration("delay", delay))
+	c.mu.Unlock()
+	if delay <= 0 {
+		r.expire(c, now)
+	}
+	return state, true, nil
+}
+
+// deletionTarget finds the party that a delete means, nil for the whole call;
+// false if there is no such party.
+func (c *Call) deletionTarget(req *ng.Request) (*party, bool) {
+	if req.FromTag == "" {
+		return nil, true
+	}
+	byTo := req.Flags.Has(ng.FlagToTag) && req.ToTag != ""
+	if p := c.partyByBranch(req.ViaBranch); p != nil && !byTo {
+		return p, true
+	}
+	tag := req.FromTag
+	if byTo {
+		tag = req.ToTag
+	}
+	if p := c.partyByTag(tag); p != nil {
+		return p, true
+	}
+	if p := c.partyByBranch(req.ViaBranch); p != nil {
+		return p, true
+	}
+	// A dialogue that was never answered has no to-tag yet.
+	if from := c.partyByTag(req.FromTag); byTo && from != nil && from.peer != nil && from.peer.tag == "" {
+		return from, true
+	}
+	return nil, false
+}
+
+// scheduleDeletion marks the party for deletion, and those that have nobody to
+// talk to without it. It returns true if that is the whole call.
+func (c *Call) scheduleDeletion(target *party, at time.Time) bool {
+	if target == nil {
+		c.deleteAt = at
+		return true
+	}
+	target.deleteAt = at
+	for _, p := range c.partners(target) {
+		if !c.hasPartner(p) {
+			p.deleteAt = at
+		}
+	}
+	for _, p := range c.parties {
+		if p.deleteAt.IsZero() {
+			return false
+		}
+	}
+	c.deleteAt = at
+	return true
+}
+
+// hasPartner reports whether p has a partner that is not to be deleted.
+func (c *Call) hasPartner(p *party) bool {
+	for _, q := range c.partners(p) {
+		if q.deleteAt.IsZero() {
+			return true
+		}
+	}
+	return false
+}
+
+// end ends the call now: no command finds it any more, all ports are given
+// back. It does nothing to a call that has ended.
+func (r *Registry) end(c *Call, reason endReason) {
+	c.mu.Lock()
+	if c.ended {
+		c.mu.Unlock()
+		return
+	}
+	rest, sum := c.endLocked()
+	answered := c.answered
+	c.mu.Unlock()
+	r.forget(c)
+	rest.close(r)
+	r.totals.count(reason, answered, sum, time.Since(c.created))
+	c.log.Info("end", zap.String("reason", string(reason)), zap.Duration("duration", time.Since(c.created)),
+		zap.Uint64("packets", sum.packets), zap.Uint64("bytes", sum.bytes), zap.Uint64("errors", sum.errors))
+}
+
+// traffic sums up what the streams of a call have received.
+type traffic struct {
+	packets, bytes, errors uint64
+	media, silent          int // RTP streams in use, and those of them that received nothing
+}
+
+func (t *traffic) add(st flow.Statistics) {
+	t.packets += st.PacketsIn
+	t.bytes += st.BytesIn
+	t.errors += st.ErrorsIn
+}
+
+func (c *Call) endLocked() (leftovers, traffic) {
+	c.ended = true
+	var all []*media
+	var sum traffic
+	for _, p := range c.parties {
+		for _, m := range p.medias {
+			all = append(all, m)
+			if m.pair == nil {
+				continue
+			}
+			for component, s := range m.streams {
+				st := s.Statistics()
+				sum.add(st)
+				if component == componentRTP {
+					sum.media++
+					if st.PacketsIn == 0 {
+						sum.silent++
+					}
+				}
+			}
+		}
+	}
+	c.parties = nil
+	return unused(all, nil), sum
+}
+
+// dropParties removes the parties whose deletion is due.
+func (c *Call) dropParties(now time.Time) leftovers {
+	var kept []*party
+	var gone []*media
+	for _, p := range c.parties {
+		if p.deleteAt.IsZero() || now.Before(p.deleteAt) {
+			kept = append(kept, p)
+		} else {
+			gone = append(gone, p.medias...)
+		}
+	}
+	if len(kept) == len(c.parties) {
+		return leftovers{}
+	}
+	c.parties = kept
+	for _, p := range kept {
+		if p.peer == nil || slices.Contains(kept, p.peer) {
+			continue
+		}
+		p.peer = nil
+		for _, q := range kept { // another branch takes the place
+			if q.peer == p {
+				p.peer = q
+			}
+		}
+	}
+	for _, p := range kept {
+		c.compileRoutes(p)
+	}
+	return unused(gone, kept)
+}

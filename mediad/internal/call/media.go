@@ -1,0 +1,177 @@
+package call
+
+import (
+	"bytes"
+	"sync"
+	"sync/atomic"
+
+	"github.com/tandem-sbc/tandem/mediad/internal/connect"
+	"github.com/tandem-sbc/tandem/mediad/internal/flow"
+	"github.com/tandem-sbc/tandem/mediad/internal/negotiate"
+	"github.com/tandem-sbc/tandem/mediad/internal/ports"
+	"github.com/tandem-sbc/tandem/mediad/internal/secure"
+)
+
+// Components of a media (RFC 8445 §5.1.1), as indices.
+const (
+	componentRTP = iota
+	componentRTCP
+	components
+)
+
+// media is the local side of one m= line of a party: what mediad holds to talk
+// to the party. A command works on copies and swaps them in when it has
+// succeeded; what only the old ones hold is closed then.
+type media struct {
+	pair    *ports.Pair // nil: nothing is relayed
+	streams [components]*flow.Stream
+
+	ice     *iceSession
+	dtls    *association
+	pending *association // offered in place of dtls, until the answer
+	sdes    *sdesKeys
+
+	// applied is what the routes are made of: what was agreed last, or what
+	// the first offer said. An offer during a call changes nothing until it is
+	// answered, because it may be refused.
+	applied negotiate.Side
+	settled bool // applied comes from an answer
+}
+
+// iceSession is our half of an ICE session (RFC 8445 §9) and the agents that
+// run it.
+type iceSession struct {
+	generation  int
+	mode        negotiate.ICEMode
+	credentials connect.Credentials
+	agents      [components]*iceAgent // nil for a component that is not in use
+}
+
+// iceAgent is the agent of one component. It outlives an ICE restart.
+type iceAgent struct {
+	*connect.Agent
+	generation int             // ICE session that it runs
+	given      map[string]bool // candidates of the peer that it knows of this session
+
+	// handshake waits for a pair to be selected. The agent's callback reads
+	// it, without the lock of the call.
+	handshake atomic.Pointer[handshake]
+}
+
+// association is the DTLS association of a media, one handshake for each
+// component in use.
+type association struct {
+	generation  int
+	byComponent [components]*handshake
+}
+
+// handshake is one DTLS handshake and what came of it. Its contexts are
+// guarded by the lock of the call.
+type handshake struct {
+	endpoint *secure.Endpoint
+	in       *secure.Inbound
+	out      *secure.Outbound
+	suite    string
+	failed   bool
+
+	mu        sync.Mutex // guards what follows
+	agreed    bool       // role and fingerprints are known
+	role      secure.Role
+	peer      []secure.Fingerprint
+	reachable bool // there is an address to talk to
+	started   bool
+}
+
+// agree tells the handshake its role and whose certificate to expect. It
+// starts as soon as the peer can be reached, too. Only the first agreement
+// counts: a new one needs a new association.
+func (h *handshake) agree(role secure.Role, peer []secure.Fingerprint) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.agreed {
+		return nil
+	}
+	h.agreed, h.role, h.peer = true, role, peer
+	return h.startLocked()
+}
+
+// reach tells that there is an address to talk to.
+func (h *handshake) reach() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.reachable = true
+	return h.startLocked()
+}
+
+func (h *handshake) startLocked() error {
+	if h.started || !h.agreed || !h.reachable {
+		return nil
+	}
+	h.started = true
+	return h.endpoint.Start(h.role, h.peer)
+}
+
+// sdesKeys are the keys that we have offered to a party, and the contexts of
+// those in use.
+type sdesKeys struct {
+	lines []sdesKey
+
+	peer negotiate.Crypto // line that in was made of
+	own  secure.Key       // key that out was made of
+	in   *secure.Inbound
+	out  *secure.Outbound
+}
+
+// sdesKey is our key for one a=crypto line.
+type sdesKey struct {
+	tag int
+	key secure.Key
+}
+
+// key returns our key of a line that has been offered before, false if there
+// is none.
+func (k *sdesKeys) key(tag int, suite secure.Suite) (secure.Key, bool) {
+	if k == nil {
+		return secure.Key{}, false
+	}
+	for _, l := range k.lines {
+		if l.tag == tag && l.key.Suite == suite {
+			return l.key, true
+		}
+	}
+	return secure.Key{}, false
+}
+
+func sameCrypto(a, b negotiate.Crypto) bool {
+	return a.Suite == b.Suite && bytes.Equal(a.Key, b.Key) && bytes.Equal(a.MKI, b.MKI) &&
+		a.UnencryptedSRTP == b.UnencryptedSRTP && a.UnencryptedSRTCP == b.UnencryptedSRTCP
+}
+
+func sameKey(a, b secure.Key) bool {
+	return a.Suite == b.Suite && bytes.Equal(a.Master, b.Master) &&
+		a.UnencryptedSRTP == b.UnencryptedSRTP && a.UnencryptedSRTCP == b.UnencryptedSRTCP
+}
+
+// contexts returns what protects a component of the media, nil if nothing is
+// agreed yet.
+func (m *media) contexts(security negotiate.Security, component int) (*secure.Inbound, *secure.Outbound) {
+	switch {
+	case security == negotiate.SecurityDTLS && m.dtls != nil:
+		if h := m.dtls.byComponent[component]; h != nil {
+			return h.in, h.out
+		}
+	case security == negotiate.SecuritySDES && m.sdes != nil:
+		return m.sdes.in, m.sdes.out
+	}
+	return nil, nil
+}
+
+// chosen returns our key of the line in use.
+func (k *sdesKeys) chosen(tag int) (secure.Key, bool) {
+	for _, l := range k.lines {
+		if l.tag == tag && tag != 0 {
+			return l.key, true
+		}
+	}
+	return secure.Key{}, false
+}

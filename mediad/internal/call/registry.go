@@ -1,0 +1,191 @@
+package call
+
+import (
+	"hash/maphash"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pion/logging"
+	"github.com/tandem-sbc/tandem/mediad/internal/engine"
+	"github.com/tandem-sbc/tandem/mediad/internal/negotiate"
+	"github.com/tandem-sbc/tandem/mediad/internal/ports"
+	"github.com/tandem-sbc/tandem/mediad/internal/secure"
+	ng "github.com/tandem-sbc/tandem/ng-protocol"
+	"go.uber.org/zap"
+)
+
+// Config holds what calls are made of and what bounds them.
+type Config struct {
+	Ports       *ports.Registry
+	Engine      engine.Engine
+	Certificate *secure.Certificate
+	Negotiate   negotiate.Options
+	Limits      Limits
+	Log         *zap.Logger
+	Pion        logging.LoggerFactory // for the libraries; nil = silence
+}
+
+// Limits are timers and bounds. A duration of 0 means never, except
+// DeleteDelay, where it means at once.
+type Limits struct {
+	Timeout       time.Duration // without media
+	SilentTimeout time.Duration // without media, if a side is on hold
+	OfferTimeout  time.Duration // without an answer
+	FinalTimeout  time.Duration // whatever happens
+	DeleteDelay   time.Duration // from the command delete to the end
+	MaxSessions   int           // -1 = no limit
+}
+
+// tick is how often timers are looked at.
+const tick = time.Second
+
+// Registry is all calls, by Call-ID. Its methods are safe for concurrent use.
+type Registry struct {
+	cfg  Config
+	seed maphash.Seed
+
+	mu     sync.RWMutex // guards calls and closed
+	calls  map[string]*Call
+	closed bool
+
+	totals totals
+	stop   chan struct{}
+	ticker sync.WaitGroup
+}
+
+// totals are counters since the start.
+type totals struct {
+	started                                 time.Time
+	managed, rejected                       atomic.Uint64
+	timeout, silent, final, offer           atomic.Uint64
+	regular, forced                         atomic.Uint64
+	packets, bytes, errors, zeroWay, oneWay atomic.Uint64
+	duration/* of ended calls, microseconds */ atomic.Uint64
+}
+
+// NewRegistry returns a registry without calls. It does nothing by itself
+// until Start.
+func NewRegistry(cfg Config) *Registry {
+	r := &Registry{cfg: cfg, seed: maphash.MakeSeed(), calls: make(map[string]*Call), stop: make(chan struct{})}
+	r.totals.started = time.Now()
+	return r
+}
+
+// Start runs the timers of all calls, until Close.
+func (r *Registry) Start() {
+	r.ticker.Add(1)
+	go r.watch()
+}
+
+// watch is the one goroutine behind the timers of all calls.
+func (r *Registry) watch() {
+	defer r.ticker.Done()
+	t := time.NewTicker(tick)
+	defer t.Stop()
+	for {
+		select {
+		case <-r.stop:
+			return
+		case now := <-t.C:
+			for _, c := range r.snapshot() {
+				r.expire(c, now)
+			}
+		}
+	}
+}
+
+// Close ends all calls and waits for everything they started. Later offers are
+// refused.
+func (r *Registry) Close() {
+	r.mu.Lock()
+	if r.closed {
+		r.mu.Unlock()
+		return
+	}
+	r.closed = true
+	r.mu.Unlock()
+	close(r.stop)
+	r.ticker.Wait()
+	for _, c := range r.snapshot() {
+		r.end(c, endShutdown)
+	}
+}
+
+func (r *Registry) snapshot() []*Call {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	all := make([]*Call, 0, len(r.calls))
+	for _, c := range r.calls {
+		all = append(all, c)
+	}
+	return all
+}
+
+// List returns the ids of at most limit calls, sorted.
+func (r *Registry) List(limit int) []string {
+	r.mu.RLock()
+	ids := make([]string, 0, min(max(limit, 0), len(r.calls)))
+	for id := range r.calls {
+		if len(ids) >= limit {
+			break
+		}
+		ids = append(ids, id)
+	}
+	r.mu.RUnlock()
+	slices.Sort(ids)
+	return ids
+}
+
+// find returns the call with the id, locked, or nil.
+func (r *Registry) find(id string) *Call {
+	for {
+		r.mu.RLock()
+		c := r.calls[id]
+		r.mu.RUnlock()
+		if c == nil {
+			return nil
+		}
+		c.mu.Lock()
+		if !c.ended {
+			return c
+		}
+		c.mu.Unlock()
+		r.forget(c)
+	}
+}
+
+// findOrMake returns the call with the id, locked; fresh tells that it is new.
+// The error is a Reason that refuses it.
+func (r *Registry) findOrMake(id string) (c *Call, fresh bool, err error) {
+	for {
+		if c := r.find(id); c != nil {
+			return c, false, nil
+		}
+		r.mu.Lock()
+		if r.calls[id] != nil {
+			r.mu.Unlock()
+			continue
+		}
+		if r.closed || (r.cfg.Limits.MaxSessions >= 0 && len(r.calls) >= r.cfg.Limits.MaxSessions) {
+			r.mu.Unlock()
+			r.totals.rejected.Add(1)
+			return nil, false, ng.ReasonSessionLimit
+		}
+		c = newCall(r, id, time.Now())
+		c.mu.Lock() // before anybody else can see it
+		r.calls[id] = c
+		r.mu.Unlock()
+		return c, true, nil
+	}
+}
+
+// forget takes c out of the map, if it is still there.
+func (r *Registry) forget(c *Call) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.calls[c.id] == c {
+		delete(r.calls, c.id)
+	}
+}

@@ -1,0 +1,108 @@
+package call
+
+import (
+	"net/netip"
+
+	"github.com/tandem-sbc/tandem/mediad/internal/flow"
+	"github.com/tandem-sbc/tandem/mediad/internal/negotiate"
+	ng "github.com/tandem-sbc/tandem/ng-protocol"
+)
+
+// compileRoutes makes the routes of all medias of p anew: packets from p go to
+// its peer.
+func (c *Call) compileRoutes(p *party) {
+	for i, m := range p.medias {
+		if m.pair == nil {
+			continue
+		}
+		var out *media
+		if c.listens(p.peer, p) && i < len(p.peer.medias) && p.peer.medias[i].pair != nil {
+			out = p.peer.medias[i]
+		}
+		for component, s := range m.streams {
+			s.SetRoute(m.route(component, out))
+		}
+	}
+}
+
+// listens reports whether q is to hear p. Besides its peer that is, until one
+// of them has answered, every branch that it has called: early media.
+func (c *Call) listens(q, p *party) bool {
+	return q != nil && (q.peer == p || q.peer == nil || !q.peer.answered)
+}
+
+// route is the decision for packets that arrive on one of the ports of m, out
+// being the media of the other party, nil if there is none.
+func (m *media) route(component int, out *media) *flow.Route {
+	side := &m.applied
+	local, remote := &side.Local, &side.Remote
+	security := side.Security()
+	r := &flow.Route{
+		Endpoint:   remote.RTP,
+		Learning:   learningOf(local.Source.Learning),
+		Strict:     local.Source.Strict,
+		Handover:   local.Source.Handover,
+		Asymmetric: local.Source.Asymmetric,
+		Encrypted:  security != negotiate.SecurityNone,
+		Opaque:     local.Raw,
+		Control:    component == componentRTCP,
+		Muxed:      component == componentRTP && (local.RTCPMux || local.RTCPMuxOffered),
+	}
+	if component == componentRTCP {
+		r.Endpoint = remote.RTCP
+		if local.RTCPMux {
+			r.Endpoint = netip.AddrPort{} // nothing is sent from this port
+		}
+	}
+	r.Inbound, _ = m.contexts(security, component)
+	if m.ice != nil && local.ICE.Mode != negotiate.ICENone {
+		if a := m.ice.agents[component]; a != nil {
+			r.ICE = a.Agent
+		}
+	}
+	if a := m.answering(); a != nil {
+		if h := a.byComponent[component]; h != nil {
+			r.DTLS = h.endpoint
+		}
+	}
+	if out == nil || out.applied.Remote.Hold {
+		r.Drop = true // nobody there, or on hold by the address 0.0.0.0
+		return r
+	}
+	r.Media = []flow.Output{out.output(componentRTP)}
+	control := componentRTCP
+	if out.applied.Local.RTCPMux {
+		control = componentRTP
+	}
+	r.ControlOut = []flow.Output{out.output(control)}
+	return r
+}
+
+// answering is the association that takes handshake packets: the offered one
+// if there is one, since its peer may be faster than the answer.
+func (m *media) answering() *association {
+	if m.pending != nil {
+		return m.pending
+	}
+	return m.dtls
+}
+
+// output is the way to the party from one of the ports of m.
+func (m *media) output(component int) flow.Output {
+	security := m.applied.Security()
+	_, out := m.contexts(security, component)
+	return flow.Output{Stream: m.streams[component], Encrypted: security != negotiate.SecurityNone, Outbound: out}
+}
+
+func learningOf(l ng.EndpointLearning) flow.Learning {
+	switch l {
+	case ng.LearningOff:
+		return flow.Off
+	case ng.LearningImmediate:
+		return flow.Immediate
+	case ng.LearningDelayed:
+		return flow.Delayed
+	default:
+		return flow.Heuristic
+	}
+}

@@ -1,0 +1,91 @@
+package call
+
+import (
+	"time"
+
+	"github.com/tandem-sbc/tandem/pkg/sdp"
+)
+
+// expire looks at the timers of a call: it ends the call, or removes parties,
+// if their time has come.
+func (r *Registry) expire(c *Call, now time.Time) {
+	c.mu.Lock()
+	if c.ended {
+		c.mu.Unlock()
+		return
+	}
+	reason := c.due(now, &r.cfg.Limits)
+	var rest leftovers
+	if reason == "" {
+		rest = c.dropParties(now)
+	}
+	c.mu.Unlock()
+	rest.close(r)
+	if reason != "" {
+		r.end(c, reason)
+	}
+}
+
+// due returns why the call has to end now, or nothing.
+func (c *Call) due(now time.Time, l *Limits) endReason {
+	after := func(start time.Time, d time.Duration) bool { return d > 0 && now.Sub(start) >= d }
+	switch {
+	case !c.deleteAt.IsZero():
+		if !now.Before(c.deleteAt) {
+			return endDeleted
+		}
+		return ""
+	case after(c.created, l.FinalTimeout):
+		return endFinal
+	case !c.answered:
+		if after(c.lastSignal, l.OfferTimeout) {
+			return endOffer
+		}
+		return ""
+	case now.Before(c.quietAt):
+		return ""
+	}
+	limit, reason := l.Timeout, endTimeout
+	if c.held() {
+		limit, reason = l.SilentTimeout, endSilent
+	}
+	last := c.lastPacket()
+	if after(last, limit) {
+		return reason
+	}
+	// Packets may come, but not go back in time: no need to look before.
+	c.quietAt = last.Add(limit)
+	return ""
+}
+
+// lastPacket returns when media last came in anywhere in the call, or when it
+// was last signalled.
+func (c *Call) lastPacket() time.Time {
+	last := c.lastSignal
+	for _, p := range c.parties {
+		for _, m := range p.medias {
+			if m.pair == nil {
+				continue
+			}
+			for _, s := range m.streams {
+				if at := s.Statistics().LastPacket; at.After(last) {
+					last = at
+				}
+			}
+		}
+	}
+	return last
+}
+
+// held reports whether a side of the call has media that does not go both ways.
+func (c *Call) held() bool {
+	for _, p := range c.parties {
+		for _, m := range p.medias {
+			r := &m.applied.Remote
+			if m.pair != nil && (r.Hold || r.Direction != sdp.SendRecv) {
+				return true
+			}
+		}
+	}
+	return false
+}
