@@ -31,8 +31,8 @@ var cells = []cell{
 var libraries = []string{"jssip", "sipjs"}
 
 const (
-	ringLimit  = 2 * time.Second // a page refuses an unanswered call after this
-	stepLimit  = 5 * time.Second // for a step of a call to show on the other side
+	ringLimit  = 2 * time.Second  // a page refuses an unanswered call after this
+	stepLimit  = 10 * time.Second // for a step of a call to show on the other side
 	browserHz  = 1000.0
 	phoneHz    = 440.0
 	toneMargin = 20.0

@@ -44,6 +44,7 @@ function launch() {
       '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
       '--disable-background-networking', '--disable-component-update', '--disable-sync',
       '--ignore-certificate-errors', // the proxies' certificates come from a CA of their own
+      '--disable-audio-output', // no sound card is looked for; WebAudio runs by the clock
       '--autoplay-policy=no-user-gesture-required',
       '--allow-loopback-in-peer-connection',
       '--disable-features=WebRtcHideLocalIpsWithMdns',
