@@ -9,18 +9,42 @@ import (
 	"github.com/tandem-sbc/tandem/pkg/sdp"
 )
 
-// filterCodecs takes payload types out of an RTP media: those that the flags
-// strip, and in an answer those that were not offered. A media never loses all
-// of them.
-func (p *Plan) filterCodecs(i int, section *sdp.Section, m *sdp.Media) {
-	payloads := p.From.Sides[i].Remote.Payloads
-	kept := make([]sdp.Payload, 0, len(payloads))
-	for _, c := range payloads {
-		if !stripped(&p.req.Codec, c) && p.offered(i, c) {
-			kept = append(kept, c)
+// payloads are the payload types of a media that the receiver is told: without
+// those that the flags strip, and in an answer those that the answerer had not
+// been offered. A media never loses all of them.
+func (p *Plan) payloads(from *Side) []sdp.Payload {
+	list := from.Remote.Payloads
+	kept := make([]sdp.Payload, 0, len(list))
+	for _, c := range list {
+		if stripped(&p.req.Codec, c) ||
+			p.req.Command == ng.CommandAnswer && !offered(from.Local.Payloads, c) {
+			continue
 		}
+		kept = append(kept, c)
 	}
-	if len(kept) == 0 || len(kept) == len(payloads) {
+	if len(kept) == 0 {
+		return list
+	}
+	return kept
+}
+
+// offered reports whether c stands in list, under its number or under another
+// one (RFC 3264 §6.1).
+func offered(list []sdp.Payload, c sdp.Payload) bool {
+	if len(list) == 0 {
+		return true
+	}
+	return slices.ContainsFunc(list, func(o sdp.Payload) bool {
+		return o.Type == c.Type ||
+			c.Encoding != "" && strings.EqualFold(o.Encoding, c.Encoding) && o.Clock == c.Clock && o.Channels == c.Channels
+	})
+}
+
+// filterCodecs takes the payload types that the receiver of an RTP media is not
+// told out of its m= line and attributes.
+func (p *Plan) filterCodecs(i int, section *sdp.Section, m *sdp.Media) {
+	kept := p.To.Sides[i].Local.Payloads
+	if len(kept) == 0 || len(kept) == len(p.From.Sides[i].Remote.Payloads) {
 		return
 	}
 	gone := func(format string) bool {
@@ -34,19 +58,6 @@ func (p *Plan) filterCodecs(i int, section *sdp.Section, m *sdp.Media) {
 			section.Delete(a.Line)
 		}
 	}
-}
-
-// offered reports whether the receiver of an answer has offered c, by number
-// or under another number.
-func (p *Plan) offered(i int, c sdp.Payload) bool {
-	list := p.To.Sides[i].Remote.Payloads
-	if p.req.Command != ng.CommandAnswer || len(list) == 0 {
-		return true
-	}
-	return slices.ContainsFunc(list, func(o sdp.Payload) bool {
-		return o.Type == c.Type ||
-			c.Encoding != "" && strings.EqualFold(o.Encoding, c.Encoding) && o.Clock == c.Clock && o.Channels == c.Channels
-	})
 }
 
 // stripped reports whether the flags take c out. "offer" and "except" are the

@@ -11,9 +11,9 @@ func (p *Plan) offerICE(i int, known bool) {
 	backward := p.req.ICELite == ng.ICELiteBackward || p.req.ICELite == ng.ICELiteBoth
 	forward := p.req.ICELite == ng.ICELiteForward || p.req.ICELite == ng.ICELiteBoth
 
-	has := from.Remote.ICE.Ufrag != "" && !p.req.Flags.Has(ng.FlagRejectICE)
+	has := from.Remote.ICE.Ufrag != ""
 	l := &from.Local.ICE
-	if has {
+	if has && !p.req.Flags.Has(ng.FlagRejectICE) {
 		before := l.Mode
 		l.run(p.liteness(l.Mode, backward))
 		old := p.previous[i].ICE

@@ -44,7 +44,7 @@ type SentOrigin struct {
 	ID          string
 	Version     string
 	SessionName string
-	Digest      uint64 // of the body without its o= line, to notice a change
+	Digest      uint64 // of the body without its version, to notice a change
 }
 
 // Remote is what the last SDP of a party said about one media.
@@ -126,8 +126,11 @@ type Local struct {
 
 	Source Source
 
-	Direction sdp.Direction // what the party was last told, from our point of view
-	MID       string        // a=mid of the media towards the party; empty = none
+	// What the party was last told. Direction is as in its body; of Payloads
+	// the numbers and names matter.
+	Direction sdp.Direction
+	Payloads  []sdp.Payload
+	MID       string // a=mid of the media towards the party; empty = none
 }
 
 // MuxAnswer is how an offer of rtcp-mux by the party will be answered.

@@ -152,7 +152,7 @@ func (p *Plan) offer(i int) {
 	p.offerMux(from, to, known)
 	p.offerICE(i, known)
 	p.offerKeys(i)
-	to.Local.Direction = p.direction(from)
+	p.tell(from, to)
 }
 
 // answer plans media i of an answer.
@@ -173,7 +173,7 @@ func (p *Plan) answer(i int) {
 	p.answerMux(from, to)
 	p.answerICE(from, to)
 	p.answerKeys(i)
-	to.Local.Direction = p.direction(from)
+	p.tell(from, to)
 }
 
 // targetProtocol is the profile towards the answerer: as the flag says, as it
@@ -219,6 +219,12 @@ func (p *Plan) addSource(s *Source) {
 	if p.req.EndpointLearning != ng.LearningAbsent {
 		s.Learning = p.req.EndpointLearning
 	}
+}
+
+// tell settles what the receiver is told about the media itself.
+func (p *Plan) tell(from, to *Side) {
+	to.Local.Direction = p.direction(from)
+	to.Local.Payloads = p.payloads(from)
 }
 
 // direction is what the receiver is told: as received, with an old hold by

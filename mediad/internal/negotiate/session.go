@@ -108,11 +108,6 @@ func (p *Plan) rewriteOrigin(address netip.Addr) {
 	if !ok || !parsed {
 		return
 	}
-	s.Replace(line, "")
-	h := fnv.New64a()
-	h.Write(p.doc.Bytes())
-	digest := h.Sum64()
-
 	received := origin
 	full := p.req.Replace.Has(ng.ReplaceOriginFull)
 	if (full || p.req.Replace.Has(ng.ReplaceOrigin)) && address.IsValid() {
@@ -125,6 +120,9 @@ func (p *Plan) rewriteOrigin(address netip.Addr) {
 		if full {
 			origin.ID = sent.ID
 		}
+	}
+	digest := p.digest(line, origin)
+	if sent.Valid {
 		p.number(&origin, digest)
 	}
 	if origin == received {
@@ -136,6 +134,15 @@ func (p *Plan) rewriteOrigin(address netip.Addr) {
 		Valid: true, Username: origin.Username, ID: origin.ID, Version: origin.Version,
 		SessionName: name.Value, Digest: digest,
 	}
+}
+
+// digest is a hash over the body with all of its o= line but the version.
+func (p *Plan) digest(line sdp.Line, origin sdp.Origin) uint64 {
+	origin.Version = "0"
+	p.doc.Session().Replace(line, origin.String())
+	h := fnv.New64a()
+	h.Write(p.doc.Bytes())
+	return h.Sum64()
 }
 
 // number takes the version of the origin into our own hands: one more than
