@@ -44,7 +44,7 @@ func (p *Pair) Release() {
 
 // pool has the port pairs of one address, as slots: slot i is the ports first+2i and first+2i+1. A slot is free, in use or resting.
 type pool struct {
-	address    Address
+	local      netip.Addr
 	first      uint16
 	socket     udp.Options
 	quarantine time.Duration
@@ -69,7 +69,7 @@ func newPool(a Address, opt Options) (*pool, error) {
 	if a.Min == 0 || total < 1 {
 		return nil, fmt.Errorf("ports: range %d–%d of %s holds no even/odd pair", a.Min, a.Max, a.Local)
 	}
-	p := &pool{address: a, first: uint16(first), socket: opt.Socket, quarantine: opt.Quarantine, free: make([]int, total)}
+	p := &pool{local: a.Local, first: uint16(first), socket: opt.Socket, quarantine: opt.Quarantine, free: make([]int, total)}
 	if p.quarantine == 0 {
 		p.quarantine = defaultQuarantine
 	}
@@ -88,15 +88,15 @@ func (p *pool) allocate(now time.Time) (*Pair, error) {
 		if !ok {
 			break
 		}
-		rtp, rtcp, err := udp.ListenPair(p.address.Local, p.first+uint16(2*slot), p.socket)
+		rtp, rtcp, err := udp.ListenPair(p.local, p.first+uint16(2*slot), p.socket)
 		switch {
 		case err == nil:
-			return &Pair{Address: p.address, RTP: rtp, RTCP: rtcp, pool: p, slot: slot}, nil
+			return &Pair{RTP: rtp, RTCP: rtcp, pool: p, slot: slot}, nil
 		case errors.Is(err, unix.EADDRINUSE):
 			busy = append(busy, slot)
 		default:
 			busy = append(busy, slot)
-			return nil, fmt.Errorf("ports: %s: %w", p.address.Local, err)
+			return nil, fmt.Errorf("ports: %s: %w", p.local, err)
 		}
 	}
 	return nil, ErrNoPorts
@@ -154,16 +154,11 @@ func (p *pool) release(slot int, now time.Time) {
 	p.rest = append(p.rest, resting{slot, now.Add(p.quarantine)})
 }
 
-func (p *pool) stats(name string, now time.Time) Stats {
+func (p *pool) stats(now time.Time) Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.wakeLocked(now)
-	return Stats{Interface: name, Address: p.address, Total: len(p.free) + len(p.rest) + p.used, Used: p.used, Rest: len(p.rest)}
-}
-
-// family reports whether the pool's address is of a family.
-func (p *pool) is(f Family) bool {
-	return f == AnyFamily || (f == IPv4) == p.address.Local.Is4()
+	return Stats{Total: len(p.free) + len(p.rest) + p.used, Used: p.used, Rest: len(p.rest)}
 }
 
 // FamilyOf is the family of an address.

@@ -10,29 +10,40 @@ import (
 // Registry hands out port pairs by interface name. The set of interfaces is fixed; all methods are safe for concurrent use.
 type Registry struct {
 	names  []string // in configured order
-	byName map[string][]*pool
+	byName map[string][]entry
 }
 
-// New makes a registry. The first interface is the default one. The same local address may serve several names with port ranges that
-// do not overlap.
+// entry is one address of an interface. Interfaces with the same local address and range, told apart by what they advertise, share a pool.
+type entry struct {
+	address Address
+	pool    *pool
+}
+
+// New makes a registry. The first interface is the default one.
 func New(interfaces []Interface, opt Options) (*Registry, error) {
 	if len(interfaces) == 0 {
 		return nil, fmt.Errorf("%w: none configured", ErrNoInterface)
 	}
-	r := &Registry{byName: make(map[string][]*pool, len(interfaces))}
+	r := &Registry{byName: make(map[string][]entry, len(interfaces))}
+	pools := make(map[Address]*pool)
 	for _, ifc := range interfaces {
 		if len(ifc.Addresses) == 0 {
 			return nil, fmt.Errorf("ports: interface %q has no address", ifc.Name)
 		}
 		for _, a := range ifc.Addresses {
-			p, err := newPool(a, opt)
-			if err != nil {
-				return nil, fmt.Errorf("interface %q: %w", ifc.Name, err)
+			key := Address{Local: a.Local, Min: a.Min, Max: a.Max}
+			p := pools[key]
+			if p == nil {
+				var err error
+				if p, err = newPool(key, opt); err != nil {
+					return nil, fmt.Errorf("interface %q: %w", ifc.Name, err)
+				}
+				pools[key] = p
 			}
 			if _, known := r.byName[ifc.Name]; !known {
 				r.names = append(r.names, ifc.Name)
 			}
-			r.byName[ifc.Name] = append(r.byName[ifc.Name], p)
+			r.byName[ifc.Name] = append(r.byName[ifc.Name], entry{a, p})
 		}
 	}
 	return r, nil
@@ -52,10 +63,9 @@ func (r *Registry) Resolve(name string) (string, bool) {
 
 // Addresses of an interface, in configured order; nil for an unknown name.
 func (r *Registry) Addresses(name string) []Address {
-	pools := r.byName[name]
-	out := make([]Address, len(pools))
-	for i, p := range pools {
-		out[i] = p.address
+	var out []Address
+	for _, e := range r.byName[name] {
+		out = append(out, e.address)
 	}
 	return out
 }
@@ -69,13 +79,13 @@ func (r *Registry) Allocate(name string, family Family) (*Pair, error) {
 	}
 	err := fmt.Errorf("%w: %q has no address of that family", ErrNoInterface, name)
 	now := time.Now()
-	for _, p := range r.byName[name] {
-		if !p.is(family) {
+	for _, e := range r.byName[name] {
+		if family != AnyFamily && family != FamilyOf(e.address.Local) {
 			continue
 		}
-		pair, allocErr := p.allocate(now)
+		pair, allocErr := e.pool.allocate(now)
 		if allocErr == nil {
-			pair.Interface = name
+			pair.Interface, pair.Address = name, e.address
 			return pair, nil
 		}
 		err = allocErr
@@ -83,13 +93,15 @@ func (r *Registry) Allocate(name string, family Family) (*Pair, error) {
 	return nil, err
 }
 
-// Stats of all pools, for metrics.
+// Stats of all pools, for metrics. Interfaces that share a pool show the same numbers.
 func (r *Registry) Stats() []Stats {
 	var out []Stats
 	now := time.Now()
 	for _, name := range r.names {
-		for _, p := range r.byName[name] {
-			out = append(out, p.stats(name, now))
+		for _, e := range r.byName[name] {
+			st := e.pool.stats(now)
+			st.Interface, st.Address = name, e.address
+			out = append(out, st)
 		}
 	}
 	return out
