@@ -79,6 +79,7 @@ func comparisons() []comparison {
 	keyCases(add, known)
 	mediaCases(add, known)
 	browserCases(add, known)
+	sequenceCases(add, known)
 	return list
 }
 

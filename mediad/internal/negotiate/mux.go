@@ -29,8 +29,7 @@ func (p *Plan) offerMux(from, to *Side, known bool) {
 	switch {
 	case flags.Has(ng.RTCPMuxOffer), flags.Has(ng.RTCPMuxRequire):
 		t.RTCPMuxOffered = true
-	case known && flags == 0:
-		t.RTCPMuxOffered = agreed
+	case known && flags == 0: // as last time
 	default:
 		t.RTCPMuxOffered = from.Remote.RTCPMux && !flags.Has(ng.RTCPMuxDemux)
 	}

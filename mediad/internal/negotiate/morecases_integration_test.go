@@ -1,0 +1,87 @@
+//go:build integration
+
+package negotiate
+
+import "strings"
+
+// sequenceCases are longer exchanges: repeated and crossing offers, and legs
+// that remember what was agreed.
+func sequenceCases(add func(string, []step), known func(string, string, []step, ...string)) {
+	a, b := offerer().body(), answerer().body()
+	aICE, bICE := a+ice("AAAA", "198.51.100.1", 4000), b+ice("BBBB", "198.51.100.2", 5000)
+	offer := func(from, to string, f flags, body string) step { return step{"offer", from, to, f, body} }
+	answer := func(from, to string, f flags, body string) step { return step{"answer", from, to, f, body} }
+
+	known("repeated offer", "rtcp-mux is not agreed yet, so the second port stays on offer", []step{
+		offer("A", "B", nil, aICE+"a=rtcp-mux\n"), offer("A", "B", nil, aICE+"a=rtcp-mux\n"), answer("B", "A", nil, bICE+"a=rtcp-mux\n"),
+	}, "1+0 a=candidate 2 udp 2130706430 203.0.113.1 port+1 host ", "1+0 a=rtcp:port+1 ", "1-0 a=rtcp:port+0 ")
+	add("repeated answer", []step{
+		offer("A", "B", nil, aICE+"a=rtcp-mux\n"), answer("B", "A", nil, bICE), answer("B", "A", nil, bICE),
+	})
+	add("ICE declined, offered again", []step{
+		offer("A", "B", nil, aICE), answer("B", "A", nil, b), offer("A", "B", nil, aICE), answer("B", "A", nil, b),
+		offer("B", "A", nil, b), answer("A", "B", nil, aICE),
+	})
+	add("ICE dropped by the offerer", []step{
+		offer("A", "B", nil, aICE), answer("B", "A", nil, bICE), offer("A", "B", nil, a), answer("B", "A", nil, bICE),
+	})
+	add("mux agreed, offers from both", []step{
+		offer("A", "B", nil, a+"a=rtcp-mux\n"), answer("B", "A", nil, b+"a=rtcp-mux\n"),
+		offer("B", "A", nil, b+"a=rtcp-mux\n"), answer("A", "B", nil, a+"a=rtcp-mux\n"),
+		offer("A", "B", nil, a+"a=rtcp-mux\n"), answer("B", "A", nil, b+"a=rtcp-mux\n"),
+	})
+	tls := answerer()
+	tls.profile = "UDP/TLS/RTP/SAVPF"
+	add("SDES taken where DTLS was offered too", []step{
+		offer("A", "B", flags{"transport-protocol": "RTP/SAVP"}, a), answer("B", "A", nil, securedBody("198.51.100.2", 5000, 5)),
+		offer("A", "B", flags{"transport-protocol": "RTP/SAVP"}, a), answer("B", "A", nil, securedBody("198.51.100.2", 5000, 5)),
+		offer("B", "A", flags{"transport-protocol": "RTP/AVP"}, securedBody("198.51.100.2", 5000, 5)), answer("A", "B", nil, a),
+	})
+	known("DTLS taken where SDES was offered too", "a DTLS association is not put up for exchange against keys in the SDP", []step{
+		offer("A", "B", flags{"transport-protocol": "UDP/TLS/RTP/SAVPF"}, a), answer("B", "A", nil, tls.body()),
+		offer("A", "B", nil, a), answer("B", "A", nil, tls.body()),
+	}, "2-0 a=crypto:AEAD_AES_128_GCM[]", "2-0 a=crypto:AEAD_AES_256_GCM[]", "2-0 a=crypto:AES_256_CM_HMAC_SHA1_32[]",
+		"2-0 a=crypto:AES_256_CM_HMAC_SHA1_80[]", "2-0 a=crypto:AES_CM_128_HMAC_SHA1_32[]", "2-0 a=crypto:AES_CM_128_HMAC_SHA1_80[]")
+	add("profile kept without flags", []step{
+		offer("A", "B", flags{"transport-protocol": "RTP/AVPF"}, a), answer("B", "A", nil, strings.Replace(b, "RTP/AVP", "RTP/AVPF", 1)),
+		offer("B", "A", nil, strings.Replace(b, "RTP/AVP", "RTP/AVPF", 1)), answer("A", "B", nil, a),
+		offer("A", "B", nil, a), answer("B", "A", nil, strings.Replace(b, "RTP/AVP", "RTP/AVPF", 1)),
+	})
+	add("mids of both", []step{
+		offer("A", "B", nil, a+"a=mid:x\n"), answer("B", "A", nil, b+"a=mid:x\n"),
+		offer("B", "A", nil, b+"a=mid:x\n"), answer("A", "B", nil, a+"a=mid:x\n"),
+	})
+	add("mid offered, none answered", []step{offer("A", "B", nil, a+"a=mid:x\n"), answer("B", "A", nil, b)})
+	add("mid answered, none offered", []step{offer("A", "B", nil, a), answer("B", "A", nil, b+"a=mid:x\n")})
+	add("media added by the answerer", []step{
+		offer("A", "B", nil, a), answer("B", "A", nil, b), offer("B", "A", nil, b+caseVideo), answer("A", "B", nil, a+caseVideo),
+	})
+	add("first media refused", []step{
+		offer("A", "B", nil, strings.Replace(a, "audio 4000", "audio 0", 1)+caseVideo), answer("B", "A", nil, strings.Replace(b, "audio 5000", "audio 0", 1)+caseVideo),
+	})
+	sessionLevel := func(body, attributes string) string { return strings.Replace(body, "t=0 0\n", "t=0 0\n"+attributes, 1) }
+	add("ICE credentials in the session", []step{
+		offer("A", "B", nil, sessionLevel(a, "a=ice-ufrag:AAAA\na=ice-pwd:aaaaaaaaaaaaaaaaaaaaaaaa\na=ice-lite\n")+"a=candidate:1 1 UDP 2130706431 198.51.100.1 4000 typ host\n"),
+		answer("B", "A", nil, bICE),
+	})
+	add("DTLS in the session", []step{
+		offer("A", "B", flags{"transport-protocol": "RTP/AVP"}, sessionLevel(strings.Replace(a, "RTP/AVP", "UDP/TLS/RTP/SAVP", 1), "a=setup:passive\n"+caseFingerprint)),
+		answer("B", "A", nil, b),
+	})
+	known("direction in the session", "it stays where it was", []step{offer("A", "B", nil, sessionLevel(a, "a=sendonly\n")), answer("B", "A", nil, b)},
+		"0+s a=sendonly", "0-0 a=sendonly")
+	add("bandwidth and information", []step{
+		offer("A", "B", nil, strings.Replace(a, "a=rtpmap:8", "i=speech\nb=AS:64\nb=RS:0\na=rtpmap:8", 1)), answer("B", "A", nil, b),
+	})
+	known("y= line", "lines of other types than rtpengine expects are no reason to refuse a call",
+		[]step{offer("A", "B", nil, a+"y=0100000001\n")},
+		"0+0 a=fmtp:101 0-15", "0+0 a=rtcp:port+1 ", "0+0 a=rtpmap:101 telephone-event/8000", "0+0 a=rtpmap:8 PCMA/8000",
+		"0+0 m=audio 1 RTP/AVP 8 0 101", "0+0 y=0100000001", "0+s c=IN IP4 203.0.113.1", "0+s o=- 123 456 IN IP4 198.51.100.1",
+		"0+s s=call", "0+s t=0 0", "0+s v=0", "0-error: Failed to parse SDP")
+}
+
+func securedBody(ip string, port, tag int) string {
+	p := answerer()
+	p.ip, p.port, p.profile = ip, port, "RTP/SAVP"
+	return strings.Replace(p.body(), "crypto:1 ", "crypto:"+string(rune('0'+tag))+" ", 1)
+}
