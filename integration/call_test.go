@@ -131,6 +131,7 @@ func (s *stack) checkAudio(t *testing.T) {
 	t.Helper()
 	s.must(t, s.pageHears(phoneHz))
 	s.must(t, s.phoneHears(browserHz))
+	s.must(t, s.media.Busy())
 }
 
 func (s *stack) pageHears(want float64) error {

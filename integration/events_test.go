@@ -166,7 +166,7 @@ func cancelCrossesAnswer(t *testing.T, s *stack) {
 		s.checkEnded(t)
 		s.countOutcome(t, fromBrowser, outcomes)
 	}
-	for _, delay := range []time.Duration{-20, -8, -3, 0, 3, 8} {
+	for _, delay := range []time.Duration{-80, -50, -35, -25, -15, -5, 5} {
 		s.ring(t, fromPhone, "")
 		answered := make(chan error, 1)
 		go func() {

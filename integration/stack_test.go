@@ -3,6 +3,7 @@
 package integration
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -84,7 +85,7 @@ func (s *stack) start(t *testing.T, commands programs, host, phoneHost, out stri
 	if s.media, err = harness.StartMedia(commands.path(t, s.cell.media), s.cell.media, host, out); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { stop(t, s.media) })
+	t.Cleanup(func() { stop(t, s.media); checkLog(t, s.media.Process) })
 	if s.cell.signalling == "kamailio" {
 		s.signalling, err = harness.StartKamailio(absolute(t, "kamailio/kamailio.cfg"), host, s.media.Address, out)
 	} else {
@@ -93,11 +94,11 @@ func (s *stack) start(t *testing.T, commands programs, host, phoneHost, out stri
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { stop(t, s.signalling) })
+	t.Cleanup(func() { stop(t, s.signalling); checkLog(t, s.signalling.Process) })
 	if s.phone, err = harness.StartPhone(commands.path(t, "demo-phone"), phoneHost, s.signalling.SIP, out); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { stop(t, s.phone) })
+	t.Cleanup(func() { stop(t, s.phone); checkLog(t, s.phone.Process) })
 	s.openPage(t)
 }
 
@@ -121,7 +122,11 @@ func newPrograms(dir string) programs {
 	} {
 		p[name] = sync.OnceValues(func() (string, error) {
 			path := filepath.Join(dir, name)
-			if out, err := exec.Command("go", "build", "-o", path, source).CombinedOutput(); err != nil {
+			args := []string{"build", "-o", path}
+			if os.Getenv("EXAM_RACE") != "" { // slower, but data races of the daemons show
+				args = append(args, "-race")
+			}
+			if out, err := exec.Command("go", append(args, source)...).CombinedOutput(); err != nil {
 				return "", fmt.Errorf("go build %s: %w\n%s", source, err, out)
 			}
 			return path, nil
@@ -144,6 +149,19 @@ type stopper interface{ Stop() error }
 func stop(t *testing.T, s stopper) {
 	if err := s.Stop(); err != nil {
 		t.Error(err)
+	}
+}
+
+// checkLog fails for what must never stand in a program's log.
+func checkLog(t *testing.T, p *harness.Process) {
+	text, err := os.ReadFile(p.Log)
+	if err != nil {
+		t.Error(err)
+	}
+	for _, bad := range []string{"DATA RACE", "panic", harness.Password} {
+		if at := bytes.Index(text, []byte(bad)); at >= 0 {
+			t.Errorf("%s has %q in its log:\n%s", p.Name, bad, text[at:min(len(text), at+3000)])
+		}
 	}
 }
 

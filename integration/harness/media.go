@@ -49,6 +49,23 @@ func (p *Process) fail(err error) error {
 	return err
 }
 
+// Busy returns an error unless the daemon has a call and sockets for it. Without
+// it a daemon that never took part would pass Idle.
+func (m *Media) Busy() error {
+	calls, err := m.Calls()
+	if err != nil {
+		return err
+	}
+	ports, err := UDPPorts(m.PID(), m.Low, m.Top)
+	if err != nil {
+		return err
+	}
+	if len(calls) == 0 || len(ports) == 0 {
+		return fmt.Errorf("%s has %d calls and %d media ports in the middle of a call", m.Name, len(calls), len(ports))
+	}
+	return nil
+}
+
 // Idle returns an error that names what the daemon still holds: calls, or UDP
 // sockets in its media range.
 func (m *Media) Idle() error {

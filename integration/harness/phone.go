@@ -34,6 +34,7 @@ var PhoneUsers = []string{ToneUser, SlowUser, BusyUser, QuietUser}
 type Phone struct {
 	*Process
 	control string // URL of its HTTP API
+	client  *http.Client
 	sipLog  string
 
 	sinceCall, sinceMessage int // what Reset had seen
@@ -63,7 +64,7 @@ func StartPhone(program, host, registrar, dir string) (*Phone, error) {
 		return nil, err
 	}
 	control := net.JoinHostPort(host, strconv.Itoa(port))
-	p := &Phone{control: "http://" + control, sipLog: filepath.Join(dir, "phone-sip.jsonl")}
+	p := &Phone{control: "http://" + control, client: &http.Client{Transport: &http.Transport{}}, sipLog: filepath.Join(dir, "phone-sip.jsonl")}
 	args := []string{
 		"-listen", net.JoinHostPort(host, "0"), "-control", control, "-registrar", registrar, "-domain", Domain,
 		"-record", filepath.Join(dir, "heard"), "-log-sip", p.sipLog,
@@ -81,6 +82,12 @@ func StartPhone(program, host, registrar, dir string) (*Phone, error) {
 		return nil, p.fail(err)
 	}
 	return p, nil
+}
+
+// Stop ends the phone: it hangs up and de-registers first.
+func (p *Phone) Stop() error {
+	p.client.CloseIdleConnections()
+	return p.Process.Stop()
 }
 
 func (p *Phone) registered() error {
@@ -198,7 +205,7 @@ func (p *Phone) Messages() ([]Message, error) {
 }
 
 func (p *Phone) get(path string, result any) error {
-	response, err := http.Get(p.control + path)
+	response, err := p.client.Get(p.control + path)
 	if err != nil {
 		return err
 	}
@@ -213,7 +220,7 @@ func (p *Phone) post(path string, with any) error {
 	if with == nil {
 		body = nil
 	}
-	response, err := http.Post(p.control+path, "application/json", bytes.NewReader(body))
+	response, err := p.client.Post(p.control+path, "application/json", bytes.NewReader(body))
 	if err != nil {
 		return err
 	}

@@ -43,8 +43,8 @@ func in(ns string, args ...string) *exec.Cmd {
 	return exec.Command("ip", append([]string{"netns", "exec", ns}, args...)...)
 }
 
-// build makes the namespaces and removes them at the test's end.
-func build(t *testing.T, phoneNAT, pageNAT filter) topology {
+// namespaces makes the namespaces and removes them at the test's end.
+func namespaces(t *testing.T, phoneNAT, pageNAT filter) topology {
 	t.Helper()
 	for _, tool := range []string{"ip", "nft"} {
 		if _, err := exec.LookPath(tool); err != nil {
