@@ -70,12 +70,21 @@ type Request struct {
 	Targets []Target
 	// Observers are called by forward, in this order.
 	Observers []Observer
-	// Seal, when set by dialog, gives the value of the protected Record-Route parameter for a branch.
-	Seal func(b *Branch) string
+	// Dialogs is set by the dialog step for requests that form a dialog; may be nil.
+	Dialogs Dialogs
 	// Log carries call-id, tag and method.
 	Log *zap.Logger
 	// Responder sends upstream.
 	Responder Responder
+}
+
+// Dialogs is what forward needs of the dialog step.
+type Dialogs interface {
+	// Seal gives the value of the protected Record-Route parameter for a branch; "" for none.
+	Seal(r *Request, b *Branch) string
+	// Orphaned takes a 2xx to INVITE that can not be delivered, as the caller is gone or had another final response: the
+	// callee's call has to be acknowledged and ended.
+	Orphaned(ctx context.Context, r *Request, b *Branch, res *sip.Response)
 }
 
 // Target is one place a request may be forwarded to.
@@ -116,7 +125,8 @@ const (
 
 // Branch is one forwarded copy of a request: a client transaction.
 type Branch struct {
-	// ID is the branch parameter of our Via on this copy ("z9hG4bK…"): stable, unique, fit as ng via-branch.
+	// ID is the branch parameter of our Via on this copy ("z9hG4bK…"): unique, fit as ng via-branch. It stays the same when
+	// the copy is sent again to another address of its target; the Via then has a suffix.
 	ID string
 	// Msg is the request as it is sent; an Observer's Outgoing may change its body and headers.
 	Msg *sip.Request
@@ -152,7 +162,7 @@ type Observer interface {
 	Outgoing(ctx context.Context, r *Request, b *Branch) error
 	// Incoming is called for every response but 100 that will go upstream now: 101–199, 2xx (each retransmission
 	// again), and the one final failure chosen. The response is a copy, its Via is already ours removed.
-	// An error on a 2xx to INVITE is logged and the response still goes upstream; else the response is dropped.
+	// An error is logged; a provisional response is then dropped, a final one goes upstream all the same.
 	Incoming(ctx context.Context, r *Request, b *Branch, res *sip.Response) error
 	// Finished is called once for each branch: when its final response, timeout or transport error is known.
 	// It is not called for ACK.

@@ -52,7 +52,7 @@ func (l *Layer) Begin(req *sip.Request, conn request.Connection, events Events) 
 	l.mu.Unlock()
 
 	c.mu.Lock()
-	c.life = time.AfterFunc(l.timers.timeout(), c.timedOut) // Timers B and F
+	c.life = time.AfterFunc(l.timers.Timeout(), c.timedOut) // Timers B and F
 	if !conn.Transport().Reliable() {
 		c.interval = l.timers.T1
 		c.timer = time.AfterFunc(c.interval, c.resend)
@@ -156,7 +156,7 @@ func (c *Client) advance(res *sip.Response) (up bool, ack *sip.Request, over boo
 	}
 	if res.IsSuccess() {
 		c.state = accepted
-		c.expire(t.timeout()) // Timer M
+		c.expire(t.Timeout()) // Timer M
 		return true, nil, false
 	}
 	c.state = completed
@@ -164,7 +164,7 @@ func (c *Client) advance(res *sip.Response) (up bool, ack *sip.Request, over boo
 	if reliable {
 		return true, c.ack, true
 	}
-	c.expire(t.timeout()) // Timer D
+	c.expire(t.Timeout()) // Timer D
 	return true, c.ack, false
 }
 

@@ -48,8 +48,8 @@ func (t Timers) withDefaults() Timers {
 	return t
 }
 
-// timeout is 64·T1: Timers B, D, F, H, J, L and M.
-func (t Timers) timeout() time.Duration { return 64 * t.T1 }
+// Timeout is 64·T1: Timers B, D, F, H, J, L and M.
+func (t Timers) Timeout() time.Duration { return 64 * t.T1 }
 
 // Limits bound the layer; zero values take the defaults named.
 type Limits struct {
@@ -143,16 +143,29 @@ func (l *Layer) Close() {
 	l.work.close()
 }
 
+// Context ends when the layer is closed.
+func (l *Layer) Context() context.Context { return l.ctx }
+
 // Timers are the values in use.
 func (l *Layer) Timers() Timers { return l.timers }
 
 // Post runs f in order with everything else of the Call-ID; false when the queue is full or the layer closed.
 func (l *Layer) Post(callID string, f func(ctx context.Context)) bool {
-	ok := l.work.post(callID, func() { f(l.ctx) })
+	ok := l.work.post(callID, func() { l.guarded(callID, f) })
 	if !ok {
 		l.log.Warn("work dropped, queue full", zap.String("call-id", callID))
 	}
 	return ok
+}
+
+// guarded keeps a fault in the handling of one message from ending all other calls.
+func (l *Layer) guarded(callID string, f func(ctx context.Context)) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			l.log.Error("panic while handling a message", zap.String("call-id", callID), zap.Any("panic", fault), zap.Stack("stack"))
+		}
+	}()
+	f(l.ctx)
 }
 
 // Count is the number of transactions held, server and client ones.
@@ -266,7 +279,7 @@ func (l *Layer) request(conn request.Connection, req *sip.Request, at time.Time)
 	tx.start()
 	r := l.build(conn, req, at)
 	r.Responder = tx
-	if !l.work.post(tx.callID, func() { l.user.Request(l.ctx, r) }) {
+	if !l.Post(tx.callID, func(ctx context.Context) { l.user.Request(ctx, r) }) {
 		tx.end()
 		l.overload(conn, req)
 	}

@@ -97,10 +97,10 @@ func (s *Server) advance(res *sip.Response) bool {
 	switch {
 	case s.invite() && res.IsSuccess():
 		s.state = accepted
-		s.expire(l.timers.timeout()) // Timer L
+		s.expire(l.timers.Timeout()) // Timer L
 	case s.invite():
 		s.state = completed
-		s.expire(l.timers.timeout()) // Timer H
+		s.expire(l.timers.Timeout()) // Timer H
 		// Timer G. A caller who heard no provisional response repeats its INVITE and gets the answer again by that;
 		// repeating it unasked would let anyone with a forged source multiply his packets.
 		if s.conn.Transport() == request.UDP && !quiet {
@@ -109,7 +109,7 @@ func (s *Server) advance(res *sip.Response) bool {
 		}
 	default:
 		s.state = completed
-		life := l.timers.timeout() // Timer J
+		life := l.timers.Timeout() // Timer J
 		if s.conn.Transport().Reliable() {
 			life = l.timers.T4 // repeats do happen behind reconnecting gateways
 		}
