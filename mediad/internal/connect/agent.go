@@ -22,8 +22,9 @@ const (
 	// queueDepth bounds the checks kept while the peer's credentials are not known yet, or its agent is busy. A browser sends about
 	// twenty a second and candidate pair.
 	queueDepth = 16
-	// maxChecked bounds the sources remembered as checked.
-	maxChecked = 16
+	// maxChecked bounds the sources remembered as checked, and with them the peer-reflexive candidates of pion's agent. A peer has a
+	// few; when there are so many, further ones are not heard until the next ICE session.
+	maxChecked = 32
 )
 
 // Agent is the ICE agent of one component. pion's agent behind it lives from one ICE restart to the next.
@@ -69,7 +70,7 @@ func NewAgent(cfg Config) (*Agent, error) {
 		return nil, err
 	}
 	a.generation = g
-	a.guard.Store(&guard{ufrag: g.credentials.Ufrag, view: g.view})
+	a.guard.Store(a.newGuard(g))
 	return a, nil
 }
 
@@ -189,10 +190,24 @@ func (a *Agent) Restart(c Credentials) error {
 		return ErrClosed
 	}
 	a.generation = next
-	a.guard.Store(&guard{ufrag: c.Ufrag, view: next.view})
+	a.forgetChecked(a.selected)
+	a.guard.Store(a.newGuard(next))
 	a.mu.Unlock()
 	old.close()
 	return nil
+}
+
+func (a *Agent) newGuard(g *generation) *guard {
+	return &guard{ufrag: g.credentials.Ufrag, view: g.view, checked: &a.checked}
+}
+
+// forgetChecked leaves but one checked source, that of the pair in use.
+func (a *Agent) forgetChecked(selected netip.AddrPort) {
+	var list []netip.AddrPort
+	if selected.IsValid() {
+		list = []netip.AddrPort{selected}
+	}
+	a.checked.Store(&list)
 }
 
 // HandlePacket takes a STUN packet that came in on the port. It does not block and does not keep pkt.
@@ -202,7 +217,7 @@ func (a *Agent) HandlePacket(pkt []byte, src netip.AddrPort) {
 	}
 }
 
-// Allows reports whether a check from a source has passed in this or the last ICE session.
+// Allows reports whether a check from a source has passed in this ICE session; the pair selected in the last one goes on to count.
 func (a *Agent) Allows(src netip.AddrPort) bool {
 	list := a.checked.Load()
 	return list != nil && slices.Contains(*list, src)
@@ -238,7 +253,7 @@ func (a *Agent) requestPassed(g *generation, m *stun.Message, remote ice.Candida
 	return a.cfg.Lite && m.Contains(stun.AttrUseCandidate)
 }
 
-// remember adds a checked source; the oldest gives way. Only goroutines of pion's agents call it.
+// remember adds a checked source. Only goroutines of pion's agents call it.
 func (a *Agent) remember(src netip.AddrPort) {
 	for {
 		old := a.checked.Load()
@@ -249,7 +264,7 @@ func (a *Agent) remember(src netip.AddrPort) {
 			}
 			list = *old
 			if len(list) >= maxChecked {
-				list = list[1:]
+				return
 			}
 		}
 		next := append(slices.Clone(list), src)

@@ -3,6 +3,8 @@ package connect
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
+	"sync/atomic"
 
 	"github.com/tandem-sbc/tandem/pkg/udp"
 )
@@ -11,11 +13,15 @@ import (
 // ufrag. stun/v2 v2.0.0 panics on an empty XOR-MAPPED-ADDRESS (GHSA-34rh-wp3j-6cxc); the guard refuses all attributes whose length does
 // not fit their meaning, so that nothing behind it has to.
 type guard struct {
-	ufrag string
-	view  *udp.View
+	ufrag   string
+	view    *udp.View
+	checked *atomic.Pointer[[]netip.AddrPort] // the agent's
 }
 
 func (g *guard) pass(pkt []byte, src netip.AddrPort) bool {
+	if list := g.checked.Load(); list != nil && len(*list) >= maxChecked && !slices.Contains(*list, src) {
+		return false
+	}
 	return acceptable(pkt, g.ufrag) && g.view.Feed(pkt, src)
 }
 
