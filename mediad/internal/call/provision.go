@@ -267,6 +267,9 @@ func (p *provision) sdes(m *media, l *negotiate.Local, inUse bool) error {
 			return fmt.Errorf("%w: %w", ng.ReasonInternal, err)
 		}
 		key, known := m.sdes.key(line.Tag, suite)
+		if !known && line.Tag == l.SDES.Chosen && m.sdes != nil && m.sdes.own.Suite == suite {
+			key, known = m.sdes.own, true // the same key under the number that a re-offer gave it
+		}
 		if !known {
 			if key, err = secure.NewKey(suite); err != nil {
 				return fmt.Errorf("%w: %w", ng.ReasonInternal, err)
