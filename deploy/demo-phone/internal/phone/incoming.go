@@ -95,21 +95,32 @@ func (p *Phone) inDialog(req *sip.Request, tx sip.ServerTransaction, handle func
 	p.mu.Lock()
 	call := p.calls[toTag(req)]
 	p.mu.Unlock()
-	if call == nil || !call.inOrder(req) {
+	if call == nil || !call.owns(req) {
 		p.respond(tx, req, sip.StatusCallTransactionDoesNotExists, "Call/Transaction Does Not Exist", nil)
+		return
+	}
+	if !call.inOrder(req.CSeq().SeqNo) {
+		p.respond(tx, req, sip.StatusInternalServerError, "CSeq Out Of Order", nil)
 		return
 	}
 	handle(call, req, tx)
 }
 
-// inOrder takes the CSeq of an in-dialog request; a repeated or older one does not belong to the dialog (RFC 3261 §12.2.2).
-func (c *Call) inOrder(req *sip.Request) bool {
+func (c *Call) owns(req *sip.Request) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.dialog.matches(req) || c.dialog.remoteSeq != 0 && req.CSeq().SeqNo <= c.dialog.remoteSeq {
+	return c.dialog.matches(req)
+}
+
+// inOrder takes the CSeq of an in-dialog request; only a lower one is refused (RFC 3261 §12.2.2). An equal one in a new
+// transaction is what JsSIP sends when it repeats a re-INVITE after 491.
+func (c *Call) inOrder(seq uint32) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if seq < c.dialog.remoteSeq {
 		return false
 	}
-	c.dialog.remoteSeq = req.CSeq().SeqNo
+	c.dialog.remoteSeq = seq
 	return true
 }
 

@@ -217,14 +217,19 @@ func (c *Call) Hold(ctx context.Context, direction plainsdp.Direction) error {
 // Resume offers sendrecv in a re-INVITE.
 func (c *Call) Resume(ctx context.Context) error { return c.reinvite(ctx, plainsdp.SendRecv) }
 
-// reinvite changes this side's direction. When the peer refuses, the session stays what it was (RFC 3261 §14.1).
+// reinvite changes this side's direction, once no other INVITE is under way. When the peer refuses, the session stays what
+// it was (RFC 3261 §14.1).
 func (c *Call) reinvite(ctx context.Context, want plainsdp.Direction) error {
-	c.mu.Lock()
-	if c.state != Established || c.serving || c.inviting {
-		c.mu.Unlock()
-		return ErrNotEstablished
+	for !c.claim() {
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-c.done:
+			return ErrNotEstablished
+		case <-ctx.Done():
+			return errors.Join(ErrNotEstablished, ctx.Err())
+		}
 	}
-	c.inviting = true
+	c.mu.Lock()
 	before := c.session
 	c.session.local.Direction = want
 	c.mu.Unlock()
@@ -238,6 +243,17 @@ func (c *Call) reinvite(ctx context.Context, want plainsdp.Direction) error {
 		c.session.local.Version = version // never used twice
 	}
 	return err
+}
+
+// claim takes the right to send an INVITE in this dialog (RFC 3261 §14.1: one at a time).
+func (c *Call) claim() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state != Established || c.serving || c.inviting {
+		return false
+	}
+	c.inviting = true
+	return true
 }
 
 func (c *Call) renegotiate(ctx context.Context) error {

@@ -56,7 +56,7 @@ export class Line extends EventTarget {
   mediaOptions() {
     return {
       mediaConstraints: { audio: this.audio(), video: false },
-      pcConfig: { iceServers: [], rtcpMuxPolicy: 'require', bundlePolicy: 'max-bundle' },
+      pcConfig: { iceServers: [], rtcpMuxPolicy: 'require' },
     };
   }
 

@@ -11,11 +11,13 @@ export class Quality {
   async read(connection) {
     const report = await connection.getStats();
     let pair = null;
+    let inbound = null; // a re-INVITE can leave an older stream behind in the report
     for (const s of report.values()) {
-      if (s.type === 'inbound-rtp' && s.kind === 'audio') this.#inbound(s, report);
+      if (s.type === 'inbound-rtp' && s.kind === 'audio' && !(inbound?.lastPacketReceivedTimestamp > (s.lastPacketReceivedTimestamp ?? 0))) inbound = s;
       if (s.type === 'outbound-rtp' && s.kind === 'audio') this.sent = s.packetsSent;
       if (s.type === 'candidate-pair' && s.nominated && s.state === 'succeeded') pair = s;
     }
+    if (inbound) this.#inbound(inbound, report);
     const seconds = pair?.currentRoundTripTime;
     if (seconds !== undefined) this.roundTrip = seconds * 1000;
   }
@@ -24,7 +26,8 @@ export class Quality {
     this.received = s.packetsReceived;
     this.jitter = (s.jitter ?? 0) * 1000;
     this.codec = codecName(report.get(s.codecId)) || this.codec;
-    this.#history.push({ lost: s.packetsLost, received: s.packetsReceived });
+    if (this.#history[0]?.ssrc !== s.ssrc) this.#history = [];
+    this.#history.push({ ssrc: s.ssrc, lost: s.packetsLost, received: s.packetsReceived });
     if (this.#history.length > 10) this.#history.shift();
     const first = this.#history[0];
     const lost = Math.max(s.packetsLost - first.lost, 0);
