@@ -52,6 +52,7 @@ const (
 	attrXORMappedAddress = 0x0020
 	attrPriority         = 0x0024
 	attrUseCandidate     = 0x0025
+	attrOldXORMapped     = 0x8020 // of drafts of RFC 5389; stun/v2 takes it for XOR-MAPPED-ADDRESS
 	attrAlternateServer  = 0x8023
 	attrFingerprint      = 0x8028
 	attrControlled       = 0x8029
@@ -102,7 +103,8 @@ func acceptable(pkt []byte, ufrag string) bool {
 
 func lengthFits(attr uint16, value []byte) bool {
 	switch attr {
-	case attrMappedAddress, attrXORMappedAddress, attrXORPeerAddress, attrXORRelayed, attrAlternateServer, attrResponseOrigin, attrOtherAddress:
+	case attrMappedAddress, attrXORMappedAddress, attrOldXORMapped, attrXORPeerAddress, attrXORRelayed,
+		attrAlternateServer, attrResponseOrigin, attrOtherAddress:
 		return (len(value) == 8 && value[1] == 1) || (len(value) == 20 && value[1] == 2)
 	case attrIntegrity:
 		return len(value) == 20
