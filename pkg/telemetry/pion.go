@@ -12,8 +12,9 @@ import (
 // name a scope.
 //
 // What these libraries report is mostly caused by the peer (checks that fail,
-// records that do not decrypt), so their warnings and errors are lowered by
-// one level, and their debug and trace lines only appear if Trace is set.
+// records that do not decrypt), or is a matter of course (reads that end when
+// an agent closes), so their errors are our warnings, their warnings and
+// information our debugging, and the rest only appears if Trace is set.
 type PionFactory struct {
 	Log   *zap.Logger
 	Trace bool
@@ -32,13 +33,13 @@ type pionLogger struct {
 func (l pionLogger) Trace(msg string) { l.tracing(msg) }
 func (l pionLogger) Debug(msg string) { l.tracing(msg) }
 func (l pionLogger) Info(msg string)  { l.write(zapcore.DebugLevel, msg) }
-func (l pionLogger) Warn(msg string)  { l.write(zapcore.InfoLevel, msg) }
+func (l pionLogger) Warn(msg string)  { l.write(zapcore.DebugLevel, msg) }
 func (l pionLogger) Error(msg string) { l.write(zapcore.WarnLevel, msg) }
 
 func (l pionLogger) Tracef(format string, args ...any) { l.tracing(format, args...) }
 func (l pionLogger) Debugf(format string, args ...any) { l.tracing(format, args...) }
 func (l pionLogger) Infof(format string, args ...any)  { l.write(zapcore.DebugLevel, format, args...) }
-func (l pionLogger) Warnf(format string, args ...any)  { l.write(zapcore.InfoLevel, format, args...) }
+func (l pionLogger) Warnf(format string, args ...any)  { l.write(zapcore.DebugLevel, format, args...) }
 func (l pionLogger) Errorf(format string, args ...any) { l.write(zapcore.WarnLevel, format, args...) }
 
 func (l pionLogger) tracing(format string, args ...any) {

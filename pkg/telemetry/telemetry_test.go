@@ -80,7 +80,7 @@ func TestPionFactoryLowersLevels(t *testing.T) {
 	l.Warn("100% sure")
 	l.Debug("noise")
 	l.Tracef("noise %d", 1)
-	want := "WARN ice check 7 failed\nINFO ice 100% sure\n"
+	want := "WARN ice check 7 failed\nDEBUG ice 100% sure\n"
 	if out.String() != want {
 		t.Errorf("got %q, want %q", out.String(), want)
 	}

@@ -164,7 +164,7 @@ func keyOf(c negotiate.Crypto) (secure.Key, error) {
 
 // keysDerived takes over the keys of a finished handshake. It runs on the
 // endpoint's goroutine.
-func (c *Call) keysDerived(h *handshake, k secure.Keys, log *zap.Logger) {
+func (c *Call) keysDerived(h *handshake, k secure.Keys, log logger) {
 	in, err := secure.NewInbound(k.In)
 	if err != nil {
 		c.handshakeFailed(h, err, log)
@@ -184,14 +184,14 @@ func (c *Call) keysDerived(h *handshake, k secure.Keys, log *zap.Logger) {
 	for _, p := range c.parties {
 		c.compileRoutes(p)
 	}
-	log.Info("DTLS-SRTP established", zap.Stringer("suite", k.In.Suite))
+	log.now().Info("DTLS-SRTP established", zap.Stringer("suite", k.In.Suite))
 }
 
-func (c *Call) handshakeFailed(h *handshake, err error, log *zap.Logger) {
+func (c *Call) handshakeFailed(h *handshake, err error, log logger) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	h.failed = true
-	log.Warn("DTLS handshake failed", zap.Error(err))
+	log.now().Warn("DTLS handshake failed", zap.Error(err))
 }
 
 // reopen lets the streams of a party learn its address again; only signalling

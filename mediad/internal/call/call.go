@@ -4,6 +4,7 @@ import (
 	"hash/maphash"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tandem-sbc/tandem/mediad/internal/negotiate"
@@ -45,7 +46,8 @@ type party struct {
 	answered  bool      // has given any answer
 	deleteAt  time.Time // when a deleted party goes; zero = not deleted
 
-	peer     *party // whom it talks to: the party of the last exchange
+	name     atomic.Pointer[string] // tag, for the log lines of callbacks, which hold no lock
+	peer     *party                 // whom it talks to: the party of the last exchange
 	snapshot negotiate.Party
 	medias   []*media // one for each of snapshot.Sides
 }
@@ -58,7 +60,32 @@ func newCall(r *Registry, id string, now time.Time) *Call {
 }
 
 func newParty(tag string, now time.Time) *party {
-	return &party{tag: tag, created: now, snapshot: negotiate.Party{Tag: tag}}
+	p := &party{created: now}
+	p.rename(tag)
+	return p
+}
+
+// rename gives the party its tag.
+func (p *party) rename(tag string) {
+	p.tag, p.snapshot.Tag = tag, tag
+	p.name.Store(&tag)
+}
+
+// logger makes loggers for events of one media of a party. The tag is looked
+// up at each event, since an answerer gets it late.
+type logger struct {
+	base  *zap.Logger
+	party *party
+	more  []zap.Field
+}
+
+func (l logger) with(f ...zap.Field) logger {
+	l.more = append(slices.Clone(l.more), f...)
+	return l
+}
+
+func (l logger) now() *zap.Logger {
+	return l.base.With(zap.String("tag", *l.party.name.Load())).With(l.more...)
 }
 
 // hasTag reports whether the party goes by the tag.

@@ -129,7 +129,7 @@ func (c *Call) answererOf(offerer *party, branch string) *party {
 // adopt makes the dialogue part of the call.
 func (c *Call) adopt(d dialogue, req *ng.Request) {
 	if d.named != nil {
-		d.named.tag, d.named.snapshot.Tag = d.name, d.name
+		d.named.rename(d.name)
 	}
 	if d.alias != "" {
 		d.from.aliases = append(d.from.aliases, d.alias)

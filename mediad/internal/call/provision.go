@@ -33,14 +33,14 @@ func (p *provision) rollback() {
 }
 
 // party returns the medias for the sides of a party, made from those it has.
-func (p *provision) party(q *party, tag string, sides []negotiate.Side) ([]*media, error) {
+func (p *provision) party(q *party, sides []negotiate.Side) ([]*media, error) {
 	next := make([]*media, len(sides))
 	for i := range sides {
 		var old *media
 		if i < len(q.medias) && !p.reset {
 			old = q.medias[i]
 		}
-		m, err := p.media(old, &sides[i], p.call.log.With(zap.String("tag", tag), zap.Int("media", i+1)))
+		m, err := p.media(old, &sides[i], logger{p.call.log, q, []zap.Field{zap.Int("media", i+1)}})
 		if err != nil {
 			return nil, err
 		}
@@ -49,7 +49,7 @@ func (p *provision) party(q *party, tag string, sides []negotiate.Side) ([]*medi
 	return next, nil
 }
 
-func (p *provision) media(old *media, side *negotiate.Side, log *zap.Logger) (*media, error) {
+func (p *provision) media(old *media, side *negotiate.Side, log logger) (*media, error) {
 	m := &media{}
 	if old != nil {
 		*m = *old
@@ -128,7 +128,7 @@ func familyOf(f ng.AddressFamily) ports.Family {
 // ice gets credentials for a new ICE session and agents for the components in
 // use. Agents of the session before are kept; they restart when the session is
 // agreed.
-func (p *provision) ice(m *media, l *negotiate.Local, inUse bool, log *zap.Logger) error {
+func (p *provision) ice(m *media, l *negotiate.Local, inUse bool, log logger) error {
 	if l.ICE.Mode == negotiate.ICENone {
 		if !inUse {
 			m.ice = nil
@@ -162,23 +162,23 @@ func (p *provision) ice(m *media, l *negotiate.Local, inUse bool, log *zap.Logge
 	return nil
 }
 
-func (p *provision) agent(m *media, component int, session *iceSession, log *zap.Logger) (*iceAgent, error) {
+func (p *provision) agent(m *media, component int, session *iceSession, log logger) (*iceAgent, error) {
 	stream := m.streams[component]
 	a := &iceAgent{generation: session.generation, given: make(map[string]bool)}
-	log = log.With(zap.Int("component", component+1))
+	log = log.with(zap.Int("component", component+1))
 	agent, err := connect.NewAgent(connect.Config{
 		Local: stream.LocalAddr(), Advertised: m.pair.Address.Public(), Component: uint16(component + 1),
 		Credentials: session.credentials, Lite: session.mode == negotiate.ICELite, Sender: stream,
 		OnSelected: func(remote netip.AddrPort) {
 			stream.Select(remote)
-			log.Info("ICE pair selected", zap.Stringer("remote", remote))
+			log.now().Info("ICE pair selected", zap.Stringer("remote", remote))
 			if h := a.handshake.Load(); h != nil {
 				if err := h.reach(); err != nil {
-					log.Warn("DTLS not started", zap.Error(err))
+					log.now().Warn("DTLS not started", zap.Error(err))
 				}
 			}
 		},
-		OnState: func(s connect.State) { log.Debug("ICE state", zap.Stringer("state", s)) },
+		OnState: func(s connect.State) { log.now().Debug("ICE state", zap.Stringer("state", s)) },
 		Logger:  p.call.registry.cfg.Pion,
 	})
 	if err != nil {
@@ -190,7 +190,7 @@ func (p *provision) agent(m *media, component int, session *iceSession, log *zap
 }
 
 // dtls gets endpoints for a new association. They wait until it is agreed.
-func (p *provision) dtls(m *media, l *negotiate.Local, inUse bool, log *zap.Logger) {
+func (p *provision) dtls(m *media, l *negotiate.Local, inUse bool, log logger) {
 	has := func(a *association) bool { return a != nil && a.generation == l.DTLS.Generation }
 	next := m.dtls
 	switch {
@@ -216,13 +216,13 @@ func (p *provision) dtls(m *media, l *negotiate.Local, inUse bool, log *zap.Logg
 }
 
 // components returns the association with the handshakes that l asks for.
-func (p *provision) components(a *association, m *media, l *negotiate.Local, inUse bool, log *zap.Logger) *association {
+func (p *provision) components(a *association, m *media, l *negotiate.Local, inUse bool, log logger) *association {
 	next := *a
 	for i := range next.byComponent {
 		wanted := i == componentRTP || l.RTCPPort
 		switch {
 		case wanted && next.byComponent[i] == nil:
-			next.byComponent[i] = p.handshake(m, i, log.With(zap.Int("component", i+1)))
+			next.byComponent[i] = p.handshake(m, i, log.with(zap.Int("component", i+1)))
 		case !wanted && !inUse:
 			next.byComponent[i] = nil
 		}
@@ -230,7 +230,7 @@ func (p *provision) components(a *association, m *media, l *negotiate.Local, inU
 	return &next
 }
 
-func (p *provision) handshake(m *media, component int, log *zap.Logger) *handshake {
+func (p *provision) handshake(m *media, component int, log logger) *handshake {
 	stream, c := m.streams[component], p.call
 	h := &handshake{}
 	h.endpoint = secure.NewEndpoint(secure.EndpointConfig{
@@ -240,7 +240,7 @@ func (p *provision) handshake(m *media, component int, log *zap.Logger) *handsha
 		Verified:    m.ice != nil,
 		OnKeys:      func(k secure.Keys) { c.keysDerived(h, k, log) },
 		OnFailed:    func(err error) { c.handshakeFailed(h, err, log) },
-		OnClosed:    func() { log.Info("DTLS association closed by the peer") },
+		OnClosed:    func() { log.now().Info("DTLS association closed by the peer") },
 		Logger:      c.registry.cfg.Pion,
 	})
 	p.undo = append(p.undo, h.endpoint.Close)

@@ -110,10 +110,10 @@ func (c *Call) exchange(req *ng.Request, d dialogue, now time.Time) (string, lef
 func (p *provision) execute(d dialogue, plan *negotiate.Plan) (string, [2][]*media, error) {
 	var medias [2][]*media
 	var err error
-	if medias[0], err = p.party(d.from, d.from.tag, plan.From.Sides); err != nil {
+	if medias[0], err = p.party(d.from, plan.From.Sides); err != nil {
 		return "", medias, err
 	}
-	if medias[1], err = p.party(d.to, d.to.tag, plan.To.Sides); err != nil {
+	if medias[1], err = p.party(d.to, plan.To.Sides); err != nil {
 		return "", medias, err
 	}
 	locals, err := p.locals(medias[1], plan.To.Sides)
