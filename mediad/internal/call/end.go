@@ -101,7 +101,7 @@ func (c *Call) scheduleDeletion(target *party, at time.Time) bool {
 		}
 	}
 	for _, p := range c.parties {
-		if p.deleteAt.IsZero() {
+		if p.deleteAt.IsZero() && c.hasPartner(p) {
 			return false
 		}
 	}
@@ -130,8 +130,8 @@ func (r *Registry) end(c *Call, reason endReason) {
 	rest, sum := c.endLocked()
 	answered := c.answered
 	c.mu.Unlock()
-	r.forget(c)
 	rest.close(r)
+	r.forget(c) // not before: who no longer sees the call may count on its ports
 	r.totals.count(reason, answered, sum, time.Since(c.created))
 	c.log.Info("end", zap.String("reason", string(reason)), zap.Duration("duration", time.Since(c.created)),
 		zap.Uint64("packets", sum.packets), zap.Uint64("bytes", sum.bytes), zap.Uint64("errors", sum.errors))
