@@ -61,11 +61,17 @@ func (s *Stream) refreshLatch(now time.Time) {
 
 // learn takes note of the source of an accepted, authenticated packet.
 func (s *Stream) learn(r *Route, src netip.AddrPort, now time.Time) {
-	if r.ICE != nil || r.Learning == Off || r.Asymmetric {
+	if r.ICE != nil || r.Asymmetric || (r.Learning == Off && !r.Handover) {
 		return
 	}
 	s.refreshLatch(now)
 	l := &s.latch
+	if r.Learning == Off { // handover goes before, as in rtpengine
+		if src != r.Endpoint || l.current.IsValid() {
+			s.take(src)
+		}
+		return
+	}
 	if l.closed {
 		if r.Handover && src != l.current {
 			s.take(src)
