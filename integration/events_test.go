@@ -200,13 +200,18 @@ func (s *stack) leaveAbandoned(t *testing.T, outcomes map[string]int) {
 
 // ringingSince is when the phone sent its 180.
 func (s *stack) ringingSince() (time.Time, error) {
-	messages, err := s.phone.Messages()
-	for _, m := range messages {
-		if m.Sent && status(m.Text) == "180" {
-			return time.UnixMilli(m.Time), err
+	var since time.Time
+	err := eventually(func() error {
+		messages, err := s.phone.Messages()
+		for _, m := range messages {
+			if m.Sent && status(m.Text) == "180" {
+				since = time.UnixMilli(m.Time)
+				return err
+			}
 		}
-	}
-	return time.Time{}, errors.Join(err, errors.New("the phone has sent no 180"))
+		return errors.Join(err, errors.New("the phone has sent no 180"))
+	})
+	return since, err
 }
 
 func (s *stack) countOutcome(t *testing.T, from caller, outcomes map[string]int) {

@@ -54,10 +54,7 @@ type stack struct {
 // forEachStack runs exam for all cells and libraries, stacks in parallel. They
 // share nothing but the Chromium.
 func forEachStack(t *testing.T, exam func(t *testing.T, s *stack)) {
-	out, err := filepath.Abs(filepath.Join("out", t.Name()))
-	if err != nil {
-		t.Fatal(err)
-	}
+	out := outFolder(t)
 	commands := newPrograms(filepath.Join(out, "bin"))
 	browser, err := harness.StartBrowser(absolute(t, "browser"), out)
 	if err != nil {
@@ -163,6 +160,23 @@ func checkLog(t *testing.T, p *harness.Process) {
 			t.Errorf("%s has %q in its log:\n%s", p.Name, bad, text[at:min(len(text), at+3000)])
 		}
 	}
+}
+
+// outFolder is where a run of a test puts logs and recordings. It is kept when the
+// test fails, or when EXAM_KEEP is set.
+func outFolder(t *testing.T) string {
+	t.Helper()
+	out := absolute(t, filepath.Join("out", fmt.Sprintf("%s-%d", t.Name(), os.Getpid())))
+	t.Cleanup(func() {
+		if t.Failed() || os.Getenv("EXAM_KEEP") != "" {
+			t.Logf("logs, recordings and SIP are in %s", out)
+			return
+		}
+		if err := os.RemoveAll(out); err != nil {
+			t.Error(err)
+		}
+	})
+	return out
 }
 
 func absolute(t *testing.T, path string) string {
