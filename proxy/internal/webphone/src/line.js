@@ -56,6 +56,7 @@ export class Line extends EventTarget {
   mediaOptions() {
     return {
       mediaConstraints: { audio: this.audio(), video: false },
+      rtcOfferConstraints: { offerToReceiveAudio: true }, // JsSIP asks for no microphone when a call comes without an offer
       pcConfig: { iceServers: [], rtcpMuxPolicy: 'require' },
     };
   }

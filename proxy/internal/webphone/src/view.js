@@ -4,8 +4,12 @@ import { duration, stateText, statusText } from './text.js';
 const $ = (id) => document.getElementById(id);
 const letters = { 2: 'ABC', 3: 'DEF', 4: 'GHI', 5: 'JKL', 6: 'MNO', 7: 'PQRS', 8: 'TUV', 9: 'WXYZ', 0: '+' };
 
+// What the suggested numbers are, to say so during a call.
+const meanings = new Map();
+
 export function screen(name) {
   document.body.dataset.screen = name;
+  for (const button of $('suggestion-list').querySelectorAll('button')) button.disabled = name !== 'idle';
 }
 
 // keys fills a digit pad; press(digit) is called for clicks and taps.
@@ -50,6 +54,7 @@ export function account(current, users, change) {
 }
 
 export function suggestions(list, dial) {
+  for (const { number, text } of list) meanings.set(number, text);
   $('suggestions').hidden = list.length === 0;
   $('suggestion-list').replaceChildren(...list.map(({ number, text }) => {
     const item = document.createElement('li');
@@ -70,9 +75,11 @@ export function call(call) {
   const answered = call.state === 'active' || call.state === 'connecting';
   document.body.dataset.call = call.state;
   document.body.dataset.held = String(call.heldHere || call.heldThere);
-  text('face', initials(call.name));
+  const number = /^[+\d*#]+$/.test(call.name);
+  $('face-phone').toggleAttribute('hidden', !number);
+  text('face', number ? '' : initials(call.name));
   text('peer', call.name);
-  text('peer-address', call.address === call.name ? '' : call.address);
+  text('peer-address', meanings.get(call.user) ?? (call.address === call.name ? '' : call.address));
   text('call-state', stateText(call));
   text('timer', call.since ? duration(Date.now() - call.since) : '');
   text('hangup-text', { incoming: 'Decline', calling: 'Cancel', ringing: 'Cancel', early: 'Cancel' }[call.state] ?? 'Hang up');
@@ -92,7 +99,7 @@ function quality(q) {
   const value = (n, digits, unit) => (n === null ? '–' : `${n.toFixed(digits)} ${unit}`);
   text('q-loss', value(q.loss, 1, '%'));
   text('q-jitter', value(q.jitter, 0, 'ms'));
-  text('q-rtt', value(q.roundTrip, q.roundTrip < 10 ? 1 : 0, 'ms'));
+  text('q-rtt', q.roundTrip !== null && q.roundTrip < 1 ? '< 1 ms' : value(q.roundTrip, 0, 'ms'));
   text('q-codec', q.codec || '–');
   $('q-loss').dataset.grade = q.loss > 5 ? 'bad' : q.loss > 1 ? 'fair' : 'good';
   $('q-jitter').dataset.grade = q.jitter > 50 ? 'bad' : q.jitter > 30 ? 'fair' : 'good';
@@ -123,6 +130,5 @@ function pressed(id, on, label) {
 
 function initials(name) {
   const words = name.replace(/@.*/, '').split(/[\s._-]+/).filter(Boolean);
-  if (/^\+?\d+$/.test(words[0] ?? '')) return words[0].slice(-3);
   return (words.length > 1 ? words[0][0] + words.at(-1)[0] : (words[0] ?? '?').slice(0, 2)).toUpperCase();
 }
