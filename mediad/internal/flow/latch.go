@@ -119,8 +119,8 @@ func (l *latch) rankOf(sdp, src netip.AddrPort) rank {
 
 // take makes an address the learned one.
 func (s *Stream) take(src netip.AddrPort) {
-	if s.latch.current == src && s.Learned() == src {
-		return
+	if d := s.destination.Load(); d != nil && *d == src && s.latch.current == src {
+		return // the usual case while learning is open, without a lock
 	}
 	s.latch.current = src
 	s.update(func(e *endpoints) { e.learned = src })

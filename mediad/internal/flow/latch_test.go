@@ -131,6 +131,20 @@ func TestNoEndpoint(t *testing.T) {
 	require.Equal(t, addr(other), p.in.Destination())
 }
 
+// TestReopenAndRouteInAnyOrder: a packet between Reopen and the route with the new endpoint must not tie the stream to the old peer.
+func TestReopenAndRouteInAnyOrder(t *testing.T) {
+	p := newPair(t, Route{Endpoint: sipPhone})
+	p.handle(rtpPacket(1, 1), addr(other), 0)
+	p.handle(rtpPacket(1, 2), addr(other), late)
+	p.in.Reopen(start.Add(10 * time.Second))
+	p.handle(rtpPacket(1, 3), addr(other), 10*time.Second)
+	r := *p.in.Route()
+	r.Endpoint = addr("192.0.2.77:5000")
+	p.in.SetRoute(&r)
+	p.handle(rtpPacket(2, 1), addr(another), 11*time.Second)
+	require.Equal(t, addr(another), p.in.Destination())
+}
+
 // TestSDPFollowsRoute: what a re-offer says about the endpoint counts at once.
 func TestSDPFollowsRoute(t *testing.T) {
 	p := newPair(t, Route{Endpoint: sipPhone, Learning: Immediate})

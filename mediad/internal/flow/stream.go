@@ -65,7 +65,11 @@ func (s *Stream) Route() *Route { return s.route.Load() }
 // selected before is kept as long as the route allows it.
 func (s *Stream) SetRoute(r *Route) {
 	s.route.Store(r)
-	s.update(func(e *endpoints) { e.apply(r) })
+	s.update(func(e *endpoints) {
+		if e.apply(r) {
+			s.reopened.Add(1)
+		}
+	})
 }
 
 // Reopen lets the stream learn its peer's address again, for three seconds in the modes that wait. To be called at signalling only.
@@ -140,9 +144,9 @@ type endpoints struct {
 	asymmetric bool
 }
 
-// apply takes over what a route says. A new endpoint in SDP outdates the learned one.
-func (e *endpoints) apply(r *Route) {
-	if e.signalled != r.Endpoint {
+// apply takes over what a route says. A new endpoint in SDP outdates the learned one; apply reports whether that is so.
+func (e *endpoints) apply(r *Route) (moved bool) {
+	if moved = e.signalled != r.Endpoint; moved {
 		e.learned = netip.AddrPort{}
 	}
 	e.signalled = r.Endpoint
@@ -151,6 +155,7 @@ func (e *endpoints) apply(r *Route) {
 	if !e.ice {
 		e.selected = netip.AddrPort{}
 	}
+	return moved
 }
 
 func (e *endpoints) destination() netip.AddrPort {
