@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,7 +24,7 @@ const (
 	// maxCalls bounds the calls at one time; more get 486.
 	maxCalls = 500
 	// maxEnded bounds the ended calls that Calls still shows.
-	maxEnded     = 200
+	maxEnded     = 1000
 	closeTimeout = 3 * time.Second
 	product      = "Tandem demo phone"
 )
@@ -235,7 +236,7 @@ func (p *Phone) remove(call *Call) {
 	}
 }
 
-// Calls lists the ended calls, oldest first, and then the live ones.
+// Calls lists the live calls and the newest of the ended ones, in the order of their start.
 func (p *Phone) Calls() []Snapshot {
 	p.mu.Lock()
 	calls := append([]*Call(nil), p.ended...)
@@ -243,6 +244,7 @@ func (p *Phone) Calls() []Snapshot {
 		calls = append(calls, call)
 	}
 	p.mu.Unlock()
+	slices.SortStableFunc(calls, func(a, b *Call) int { return a.started.Compare(b.started) })
 	out := make([]Snapshot, 0, len(calls))
 	for _, call := range calls {
 		out = append(out, call.Snapshot())

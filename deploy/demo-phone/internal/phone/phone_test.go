@@ -104,6 +104,18 @@ func TestTwoPhonesHearEachOther(t *testing.T) {
 	require.InDelta(t, toneHz, hz, 2, "the recording has the peer's tone")
 }
 
+func TestOverIPv6(t *testing.T) {
+	six := func(c *Config) { c.Listen = netip.MustParseAddrPort("[::1]:0") }
+	a, b := start(t, six, "500:x:tone"), start(t, six, "601:x:tone")
+	call, err := a.Call("500", uri(b, "601"), false)
+	require.NoError(t, err)
+	newest(t, a, Established)
+	hears(t, a, toneHz)
+	hears(t, b, toneHz)
+	require.NoError(t, call.Hangup(context.Background()))
+	require.Equal(t, 200, newest(t, b, Ended).Status)
+}
+
 func TestEchoComesBack(t *testing.T) {
 	a, b := start(t, nil, "500:x:tone"), start(t, nil, "600:x:echo")
 	_, err := a.Call("500", uri(b, "600"), false)
