@@ -243,6 +243,36 @@ func TestICERestartKeepsDTLS(t *testing.T) {
 	d.delete(&ng.Request{CallID: "call"})
 }
 
+// TestRefusedOffersOfABrowserChangeNothing sends re-offers that nobody answers,
+// as after a 488: an ICE restart, another certificate, no DTLS at all.
+func TestRefusedOffersOfABrowserChangeNothing(t *testing.T) {
+	d := startDaemon(t, nil)
+	b, p := newBrowser(t), newPhone(t, "127.0.0.1")
+	_, first := callPhone(d, b, p, nil)
+	talk(t, b, p)
+	body := b.pc.LocalDescription().SDP
+	other := newBrowser(t).offer(nil)
+	refused := func(body string) {
+		d.offer(plain(ng.Request{CallID: "call", FromTag: "b", ToTag: "p", SDP: body}))
+		talk(t, b, p)
+	}
+	refused(strings.NewReplacer(line(body, "a=ice-ufrag:"), "a=ice-ufrag:another", line(body, "a=ice-pwd:"), "a=ice-pwd:anotherpasswordoftwentytwo").Replace(body))
+	refused(strings.ReplaceAll(body, line(body, "a=fingerprint:"), line(other, "a=fingerprint:")))
+	refused(phoneSDP(newPhone(t, "127.0.0.1")))
+	// And towards the browser, from the phone's side.
+	d.offer(web(ng.Request{CallID: "call", FromTag: "p", ToTag: "b", SDP: phoneSDP(newPhone(t, "127.0.0.1"))}))
+	talk(t, b, p)
+
+	hearing(p, d.offer(plain(ng.Request{CallID: "call", FromTag: "b", ToTag: "p", SDP: b.offer(nil)})))
+	again := d.answer(web(ng.Request{CallID: "call", FromTag: "b", ToTag: "p", SDP: phoneSDP(p)}))
+	for _, same := range []string{"a=ice-ufrag:", "a=ice-pwd:", "a=fingerprint:", "m=audio"} {
+		require.Equal(t, line(first, same), line(again, same))
+	}
+	b.told(webrtc.SDPTypeAnswer, again)
+	talk(t, b, p)
+	d.delete(&ng.Request{CallID: "call"})
+}
+
 func TestWrongFingerprintGetsNoMedia(t *testing.T) {
 	d := startDaemon(t, nil)
 	b, p := newBrowser(t), newPhone(t, "127.0.0.1")

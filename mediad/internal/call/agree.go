@@ -14,8 +14,7 @@ import (
 // settle puts in force what an answer has agreed with a party. What fails here
 // is logged: the other medias and the other party are as well off without it.
 func (c *Call) settle(p *party) {
-	for i, m := range p.medias {
-		m.applied, m.settled = p.snapshot.Sides[i], true
+	for i, m := range p.present.medias {
 		if m.pair == nil {
 			continue
 		}
@@ -29,7 +28,7 @@ func (c *Call) settle(p *party) {
 // settleICE tells the agents about the peer's session, after a restart if
 // there was one (RFC 8445 §9).
 func (m *media) settleICE(log *zap.Logger) {
-	remote := &m.applied.Remote.ICE
+	remote := &m.side.Remote.ICE
 	if m.ice == nil || remote.Ufrag == "" {
 		return
 	}
@@ -48,7 +47,7 @@ func (m *media) settleICE(log *zap.Logger) {
 		err := a.Start(connect.Remote{
 			Credentials: connect.Credentials{Ufrag: remote.Ufrag, Password: remote.Pwd},
 			Candidates:  a.news(remote),
-			Controlling: m.applied.Local.ICE.Controlling,
+			Controlling: m.side.Local.ICE.Controlling,
 		})
 		if err != nil {
 			log.Warn("ICE not started", zap.Error(err))
@@ -83,12 +82,12 @@ func (m *media) trickle(remote *negotiate.RemoteICE) {
 // settleDTLS tells the handshakes their roles, and starts them once the peer
 // can be reached.
 func (m *media) settleDTLS(log *zap.Logger) {
-	role := m.applied.Local.DTLS.Role
+	role := m.side.Local.DTLS.Role
 	if m.dtls == nil || (role != negotiate.DTLSActive && role != negotiate.DTLSPassive) {
 		return
 	}
 	var peer []secure.Fingerprint
-	for _, f := range m.applied.Remote.Fingerprints {
+	for _, f := range m.side.Remote.Fingerprints {
 		peer = append(peer, secure.Fingerprint{Hash: strings.ToLower(f.Hash), Value: f.Value})
 	}
 	ours := secure.Passive
@@ -126,10 +125,10 @@ func (m *media) reach(component int, h *handshake) error {
 // settleSDES makes the contexts of the keys in use. Those of unchanged keys go
 // on, with their rollover counters and replay lists (RFC 3711 §3.3).
 func (m *media) settleSDES(log *zap.Logger) {
-	if m.sdes == nil || m.applied.Security() != negotiate.SecuritySDES {
+	if m.sdes == nil || m.side.Security() != negotiate.SecuritySDES {
 		return
 	}
-	if theirs, ok := m.applied.InboundCrypto(); !ok {
+	if theirs, ok := m.side.InboundCrypto(); !ok {
 		m.sdes.in = nil
 	} else if m.sdes.in == nil || !sameCrypto(theirs, m.sdes.peer) {
 		key, err := keyOf(theirs)
@@ -142,7 +141,7 @@ func (m *media) settleSDES(log *zap.Logger) {
 		}
 		m.sdes.peer = theirs
 	}
-	own, ok := m.sdes.chosen(m.applied.Local.SDES.Chosen)
+	own, ok := m.sdes.chosen(m.side.Local.SDES.Chosen)
 	if !ok {
 		m.sdes.out = nil
 	} else if m.sdes.out == nil || !sameKey(own, m.sdes.own) {
@@ -197,7 +196,7 @@ func (c *Call) handshakeFailed(h *handshake, err error, log logger) {
 // reopen lets the streams of a party learn its address again; only signalling
 // may do so.
 func (p *party) reopen(now time.Time) {
-	for _, m := range p.medias {
+	for _, m := range p.all() {
 		if m.pair == nil {
 			continue
 		}

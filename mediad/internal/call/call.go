@@ -46,10 +46,54 @@ type party struct {
 	answered  bool      // has given any answer
 	deleteAt  time.Time // when a deleted party goes; zero = not deleted
 
-	name     atomic.Pointer[string] // tag, for the log lines of callbacks, which hold no lock
-	peer     *party                 // whom it talks to: the party of the last exchange
+	name atomic.Pointer[string] // tag, for the log lines of callbacks, which hold no lock
+	peer *party                 // whom it talks to: the party of the last exchange
+
+	present terms  // in force
+	open    *terms // of an offer during the call that is not answered; it may be refused
+}
+
+// terms are what a party and mediad hold of each other.
+type terms struct {
 	snapshot negotiate.Party
 	medias   []*media // one for each of snapshot.Sides
+	agreed   bool     // by an answer; else this is the first offer
+}
+
+// forOffer returns the terms that an offer changes. One that was refused has
+// left nothing but the version number of the body that it was sent in.
+func (p *party) forOffer() terms {
+	t := p.present
+	if p.open != nil {
+		t.snapshot.Session.Sent = p.open.snapshot.Session.Sent
+	}
+	return t
+}
+
+// forAnswer returns the terms that an answer changes: those of the offer.
+func (p *party) forAnswer() terms {
+	if p.open != nil {
+		return *p.open
+	}
+	return p.present
+}
+
+// put makes t the terms of the party, at once or when they are answered.
+func (p *party) put(t terms, answered bool) {
+	if p.present.agreed && !answered {
+		p.open = &t
+		return
+	}
+	t.agreed = answered
+	p.present, p.open = t, nil
+}
+
+// all returns the medias in force and those on offer.
+func (p *party) all() []*media {
+	if p.open == nil {
+		return p.present.medias
+	}
+	return append(slices.Clone(p.present.medias), p.open.medias...)
 }
 
 func newCall(r *Registry, id string, now time.Time) *Call {
@@ -67,7 +111,7 @@ func newParty(tag string, now time.Time) *party {
 
 // rename gives the party its tag.
 func (p *party) rename(tag string) {
-	p.tag, p.snapshot.Tag = tag, tag
+	p.tag, p.present.snapshot.Tag = tag, tag
 	p.name.Store(&tag)
 }
 

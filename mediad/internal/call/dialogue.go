@@ -98,8 +98,8 @@ func (c *Call) answerDialogue(req *ng.Request, now time.Time) (dialogue, error) 
 		// It got the same offer as the one before, so it sends to the same
 		// ports of ours.
 		d.from, d.testator = newParty(req.ToTag, now), known
-		d.from.snapshot, d.from.medias = known.snapshot, known.medias
-		d.from.snapshot.Tag = req.ToTag
+		d.from.present = known.forAnswer()
+		d.from.present.snapshot.Tag = req.ToTag
 	case len(known.aliases) >= maxAliases:
 		return dialogue{}, ng.ReasonInvalidAssociation
 	default:
@@ -135,7 +135,7 @@ func (c *Call) adopt(d dialogue, req *ng.Request) {
 		d.from.aliases = append(d.from.aliases, d.alias)
 	}
 	if d.testator != nil {
-		d.testator.medias, d.testator.snapshot.Sides, d.testator.peer = nil, nil, nil
+		d.testator.present, d.testator.open, d.testator.peer = terms{}, nil, nil
 	}
 	for _, p := range []*party{d.from, d.to} {
 		if !slices.Contains(c.parties, p) {

@@ -154,7 +154,7 @@ func (c *Call) endLocked() (leftovers, traffic) {
 	var all []*media
 	var sum traffic
 	for _, p := range c.parties {
-		for _, m := range p.medias {
+		for _, m := range p.all() {
 			all = append(all, m)
 			if m.pair == nil {
 				continue
@@ -183,7 +183,7 @@ func (c *Call) dropParties(now time.Time) leftovers {
 		if p.deleteAt.IsZero() || now.Before(p.deleteAt) {
 			kept = append(kept, p)
 		} else {
-			gone = append(gone, p.medias...)
+			gone = append(gone, p.all()...)
 		}
 	}
 	if len(kept) == len(c.parties) {

@@ -23,19 +23,14 @@ const (
 // to the party. A command works on copies and swaps them in when it has
 // succeeded; what only the old ones hold is closed then.
 type media struct {
+	side negotiate.Side // what this was made for
+
 	pair    *ports.Pair // nil: nothing is relayed
 	streams [components]*flow.Stream
 
-	ice     *iceSession
-	dtls    *association
-	pending *association // offered in place of dtls, until the answer
-	sdes    *sdesKeys
-
-	// applied is what the routes are made of: what was agreed last, or what
-	// the first offer said. An offer during a call changes nothing until it is
-	// answered, because it may be refused.
-	applied negotiate.Side
-	settled bool // applied comes from an answer
+	ice  *iceSession
+	dtls *association
+	sdes *sdesKeys
 }
 
 // iceSession is our half of an ICE session (RFC 8445 §9) and the agents that

@@ -18,11 +18,9 @@ import (
 // provision gets what a command needs and remembers how to give it back, in
 // case the command fails. Nothing that is in use is touched.
 type provision struct {
-	call  *Call
-	offer bool // what is in use stays until the answer
-	reset bool // what is in use is not taken over
-	tos   *int
-	undo  []func()
+	call *Call
+	tos  *int
+	undo []func()
 }
 
 // rollback gives back everything that was got.
@@ -33,14 +31,14 @@ func (p *provision) rollback() {
 }
 
 // party returns the medias for the sides of a party, made from those it has.
-func (p *provision) party(q *party, sides []negotiate.Side) ([]*media, error) {
+func (p *provision) party(q *party, old []*media, sides []negotiate.Side) ([]*media, error) {
 	next := make([]*media, len(sides))
 	for i := range sides {
-		var old *media
-		if i < len(q.medias) && !p.reset {
-			old = q.medias[i]
+		var before *media
+		if i < len(old) {
+			before = old[i]
 		}
-		m, err := p.media(old, &sides[i], logger{p.call.log, q, []zap.Field{zap.Int("media", i+1)}})
+		m, err := p.media(before, &sides[i].Local, logger{p.call.log, q, []zap.Field{zap.Int("media", i+1)}})
 		if err != nil {
 			return nil, err
 		}
@@ -49,32 +47,22 @@ func (p *provision) party(q *party, sides []negotiate.Side) ([]*media, error) {
 	return next, nil
 }
 
-func (p *provision) media(old *media, side *negotiate.Side, log logger) (*media, error) {
+func (p *provision) media(old *media, l *negotiate.Local, log logger) (*media, error) {
 	m := &media{}
+	if !l.Active {
+		return m, nil
+	}
 	if old != nil {
 		*m = *old
 	}
-	inUse := p.offer && m.settled
-	if !side.Local.Active {
-		if inUse {
-			return m, nil
-		}
-		return &media{applied: *side}, nil
-	}
-	if err := p.ports(m, &side.Local); err != nil {
+	if err := p.ports(m, l); err != nil {
 		return nil, err
 	}
-	if err := p.ice(m, &side.Local, inUse, log); err != nil {
+	if err := p.ice(m, l, log); err != nil {
 		return nil, err
 	}
-	p.dtls(m, &side.Local, inUse, log)
-	if err := p.sdes(m, &side.Local, inUse); err != nil {
-		return nil, err
-	}
-	if !inUse {
-		m.applied = *side
-	}
-	return m, nil
+	p.dtls(m, l, log)
+	return m, p.sdes(m, l)
 }
 
 // ports gets a pair of ports if there is none or if it is on another interface
@@ -95,7 +83,7 @@ func (p *provision) ports(m *media, l *negotiate.Local) error {
 		return fmt.Errorf("%w: %w", ng.ReasonOutOfPorts, err)
 	}
 	p.undo = append(p.undo, pair.Release)
-	*m = media{pair: pair, applied: m.applied, sdes: m.sdes}
+	*m = media{pair: pair, sdes: m.sdes}
 	now := time.Now()
 	m.streams = [components]*flow.Stream{
 		flow.NewStream(pair.RTP, p.call.shard, now), flow.NewStream(pair.RTCP, p.call.shard, now),
@@ -128,11 +116,9 @@ func familyOf(f ng.AddressFamily) ports.Family {
 // ice gets credentials for a new ICE session and agents for the components in
 // use. Agents of the session before are kept; they restart when the session is
 // agreed.
-func (p *provision) ice(m *media, l *negotiate.Local, inUse bool, log logger) error {
+func (p *provision) ice(m *media, l *negotiate.Local, log logger) error {
 	if l.ICE.Mode == negotiate.ICENone {
-		if !inUse {
-			m.ice = nil
-		}
+		m.ice = nil
 		return nil
 	}
 	next := &iceSession{generation: l.ICE.Generation, mode: l.ICE.Mode}
@@ -146,16 +132,15 @@ func (p *provision) ice(m *media, l *negotiate.Local, inUse bool, log logger) er
 		next.credentials = connect.NewCredentials()
 	}
 	for i := range next.agents {
-		wanted := i == componentRTP || l.RTCPPort
-		switch {
-		case wanted && next.agents[i] == nil:
+		switch wanted := i == componentRTP || l.RTCPPort; {
+		case !wanted:
+			next.agents[i] = nil
+		case next.agents[i] == nil:
 			agent, err := p.agent(m, i, next, log)
 			if err != nil {
 				return err
 			}
 			next.agents[i] = agent
-		case !wanted && !inUse:
-			next.agents[i] = nil
 		}
 	}
 	m.ice = next
@@ -178,8 +163,14 @@ func (p *provision) agent(m *media, component int, session *iceSession, log logg
 				}
 			}
 		},
-		OnState: func(s connect.State) { log.now().Debug("ICE state", zap.Stringer("state", s)) },
-		Logger:  p.call.registry.cfg.Pion,
+		OnState: func(s connect.State) {
+			level := zap.DebugLevel
+			if s == connect.Failed || s == connect.Disconnected {
+				level = zap.WarnLevel
+			}
+			log.now().Log(level, "ICE state", zap.Stringer("state", s))
+		},
+		Logger: p.call.registry.cfg.Pion,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ng.ReasonInternal, err)
@@ -190,44 +181,24 @@ func (p *provision) agent(m *media, component int, session *iceSession, log logg
 }
 
 // dtls gets endpoints for a new association. They wait until it is agreed.
-func (p *provision) dtls(m *media, l *negotiate.Local, inUse bool, log logger) {
-	has := func(a *association) bool { return a != nil && a.generation == l.DTLS.Generation }
-	next := m.dtls
-	switch {
-	case l.DTLS.Role == negotiate.DTLSNone:
-		next = nil
-	case has(m.dtls):
-	case has(m.pending):
-		next = m.pending
-	default:
-		next = &association{generation: l.DTLS.Generation}
-	}
-	switch {
-	case next == nil && inUse:
-		return
-	case next == nil:
-		m.dtls, m.pending = nil, nil
-		return
-	case next != m.dtls && inUse:
-		m.pending = p.components(next, m, l, inUse, log)
+func (p *provision) dtls(m *media, l *negotiate.Local, log logger) {
+	if l.DTLS.Role == negotiate.DTLSNone {
+		m.dtls = nil
 		return
 	}
-	m.dtls, m.pending = p.components(next, m, l, inUse, log), nil
-}
-
-// components returns the association with the handshakes that l asks for.
-func (p *provision) components(a *association, m *media, l *negotiate.Local, inUse bool, log logger) *association {
-	next := *a
+	next := &association{generation: l.DTLS.Generation}
+	if m.dtls != nil && m.dtls.generation == next.generation {
+		next.byComponent = m.dtls.byComponent
+	}
 	for i := range next.byComponent {
-		wanted := i == componentRTP || l.RTCPPort
-		switch {
-		case wanted && next.byComponent[i] == nil:
-			next.byComponent[i] = p.handshake(m, i, log.with(zap.Int("component", i+1)))
-		case !wanted && !inUse:
+		switch wanted := i == componentRTP || l.RTCPPort; {
+		case !wanted:
 			next.byComponent[i] = nil
+		case next.byComponent[i] == nil:
+			next.byComponent[i] = p.handshake(m, i, log.with(zap.Int("component", i+1)))
 		}
 	}
-	return &next
+	m.dtls = next
 }
 
 func (p *provision) handshake(m *media, component int, log logger) *handshake {
@@ -249,26 +220,25 @@ func (p *provision) handshake(m *media, component int, log logger) *handshake {
 
 // sdes makes a key for each line that is offered and has none yet. Contexts in
 // use stay.
-func (p *provision) sdes(m *media, l *negotiate.Local, inUse bool) error {
+func (p *provision) sdes(m *media, l *negotiate.Local) error {
 	if len(l.SDES.Lines) == 0 {
-		if !inUse {
-			m.sdes = nil
-		}
+		m.sdes = nil
 		return nil
 	}
-	next := &sdesKeys{}
-	if m.sdes != nil {
-		*next = *m.sdes
-		next.lines = nil
+	old := m.sdes
+	m.sdes = &sdesKeys{}
+	if old != nil {
+		*m.sdes = *old
+		m.sdes.lines = nil
 	}
 	for _, line := range l.SDES.Lines {
 		suite, err := secure.ParseSuite(line.Suite)
 		if err != nil {
 			return fmt.Errorf("%w: %w", ng.ReasonInternal, err)
 		}
-		key, known := m.sdes.key(line.Tag, suite)
-		if !known && line.Tag == l.SDES.Chosen && m.sdes != nil && m.sdes.own.Suite == suite {
-			key, known = m.sdes.own, true // the same key under the number that a re-offer gave it
+		key, known := old.key(line.Tag, suite)
+		if !known && line.Tag == l.SDES.Chosen && old != nil && old.own.Suite == suite {
+			key, known = old.own, true // the same key under the number that a re-offer gave it
 		}
 		if !known {
 			if key, err = secure.NewKey(suite); err != nil {
@@ -276,8 +246,7 @@ func (p *provision) sdes(m *media, l *negotiate.Local, inUse bool) error {
 			}
 		}
 		key.UnencryptedSRTP, key.UnencryptedSRTCP = line.UnencryptedSRTP, line.UnencryptedSRTCP
-		next.lines = append(next.lines, sdesKey{tag: line.Tag, key: key})
+		m.sdes.lines = append(m.sdes.lines, sdesKey{tag: line.Tag, key: key})
 	}
-	m.sdes = next
 	return nil
 }

@@ -11,16 +11,22 @@ import (
 // compileRoutes makes the routes of all medias of p anew: packets from p go to
 // its peer.
 func (c *Call) compileRoutes(p *party) {
-	for i, m := range p.medias {
+	for i, m := range p.present.medias {
 		if m.pair == nil {
 			continue
 		}
 		var out *media
-		if c.listens(p.peer, p) && i < len(p.peer.medias) && p.peer.medias[i].pair != nil {
-			out = p.peer.medias[i]
+		if c.listens(p.peer, p) && i < len(p.peer.present.medias) && p.peer.present.medias[i].pair != nil {
+			out = p.peer.present.medias[i]
+		}
+		// An offered association gets the handshake packets already, since its
+		// peer may be faster than the answer.
+		handshakes := m.dtls
+		if p.open != nil && i < len(p.open.medias) && p.open.medias[i].pair == m.pair && p.open.medias[i].dtls != nil {
+			handshakes = p.open.medias[i].dtls
 		}
 		for component, s := range m.streams {
-			s.SetRoute(m.route(component, out))
+			s.SetRoute(m.route(component, handshakes, out))
 		}
 	}
 }
@@ -33,8 +39,8 @@ func (c *Call) listens(q, p *party) bool {
 
 // route is the decision for packets that arrive on one of the ports of m, out
 // being the media of the other party, nil if there is none.
-func (m *media) route(component int, out *media) *flow.Route {
-	side := &m.applied
+func (m *media) route(component int, handshakes *association, out *media) *flow.Route {
+	side := &m.side
 	local, remote := &side.Local, &side.Remote
 	security := side.Security()
 	r := &flow.Route{
@@ -55,41 +61,32 @@ func (m *media) route(component int, out *media) *flow.Route {
 		}
 	}
 	r.Inbound, _ = m.contexts(security, component)
-	if m.ice != nil && local.ICE.Mode != negotiate.ICENone {
+	if m.ice != nil {
 		if a := m.ice.agents[component]; a != nil {
 			r.ICE = a.Agent
 		}
 	}
-	if a := m.answering(); a != nil {
-		if h := a.byComponent[component]; h != nil {
+	if handshakes != nil {
+		if h := handshakes.byComponent[component]; h != nil {
 			r.DTLS = h.endpoint
 		}
 	}
-	if out == nil || out.applied.Remote.Hold {
+	if out == nil || out.side.Remote.Hold {
 		r.Drop = true // nobody there, or on hold by the address 0.0.0.0
 		return r
 	}
 	r.Media = []flow.Output{out.output(componentRTP)}
 	control := componentRTCP
-	if out.applied.Local.RTCPMux {
+	if out.side.Local.RTCPMux {
 		control = componentRTP
 	}
 	r.ControlOut = []flow.Output{out.output(control)}
 	return r
 }
 
-// answering is the association that takes handshake packets: the offered one
-// if there is one, since its peer may be faster than the answer.
-func (m *media) answering() *association {
-	if m.pending != nil {
-		return m.pending
-	}
-	return m.dtls
-}
-
 // output is the way to the party from one of the ports of m.
 func (m *media) output(component int) flow.Output {
-	security := m.applied.Security()
+	security := m.side.Security()
 	_, out := m.contexts(security, component)
 	return flow.Output{Stream: m.streams[component], Encrypted: security != negotiate.SecurityNone, Outbound: out}
 }

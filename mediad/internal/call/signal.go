@@ -2,6 +2,7 @@ package call
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tandem-sbc/tandem/mediad/internal/negotiate"
@@ -26,19 +27,9 @@ func (r *Registry) Offer(req *ng.Request) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	now := time.Now()
-	var body string
-	var rest leftovers
-	d, err := c.offerDialogue(req, now)
-	if err == nil {
-		body, rest, err = c.exchange(req, d, now)
-	}
-	// An untouched or failed first offer leaves nothing to keep a call for.
-	empty := fresh && len(c.parties) == 0
-	c.ended = c.ended || empty
-	c.mu.Unlock()
+	body, rest, err := c.signal(req, c.offerDialogue)
 	rest.close(r)
-	if empty {
+	if fresh && c.dismiss() {
 		r.forget(c)
 	} else if fresh {
 		r.totals.managed.Add(1)
@@ -63,26 +54,41 @@ func (r *Registry) Answer(req *ng.Request) (string, error) {
 	if c == nil {
 		return "", ng.ReasonUnknownCallID
 	}
-	now := time.Now()
-	var body string
-	var rest leftovers
-	d, err := c.answerDialogue(req, now)
-	if err == nil {
-		body, rest, err = c.exchange(req, d, now)
-	}
-	c.mu.Unlock()
+	body, rest, err := c.signal(req, c.answerDialogue)
 	rest.close(r)
 	return body, err
 }
 
-// exchange passes a body from one party to the other: the steps that offer and
-// answer have in common. What it returns beside the body is to be closed once
-// the lock is free.
-func (c *Call) exchange(req *ng.Request, d dialogue, now time.Time) (string, leftovers, error) {
+// dismiss ends a call that has come to nothing: its first offer has failed or
+// was to be left alone.
+func (c *Call) dismiss() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.parties) > 0 {
+		return false
+	}
+	c.ended = true
+	return true
+}
+
+// signal passes a body from one party to the other: what offer and answer have
+// in common. It is called with the lock held and frees it, also if it panics.
+// The leftovers are to be closed after that.
+func (c *Call) signal(req *ng.Request, find func(*ng.Request, time.Time) (dialogue, error)) (string, leftovers, error) {
+	defer c.mu.Unlock()
+	now := time.Now()
+	d, err := find(req, now)
+	if err != nil {
+		return "", leftovers{}, err
+	}
 	if c.crowded(d) {
 		return "", leftovers{}, fmt.Errorf("%w: too many parties", ng.ReasonInvalidAssociation)
 	}
-	plan, err := negotiate.NewPlan(req, d.from.snapshot, d.to.snapshot, c.registry.cfg.Negotiate)
+	from, to := d.from.forOffer(), d.to.forOffer()
+	if req.Command == ng.CommandAnswer {
+		from, to = d.from.forAnswer(), d.to.forAnswer()
+	}
+	plan, err := negotiate.NewPlan(req, from.snapshot, to.snapshot, c.registry.cfg.Negotiate)
 	switch {
 	case err != nil:
 		return "", leftovers{}, err
@@ -92,36 +98,50 @@ func (c *Call) exchange(req *ng.Request, d dialogue, now time.Time) (string, lef
 		c.trickle(d.from, plan)
 		return "", leftovers{}, nil
 	}
-	need := &provision{call: c, offer: req.Command == ng.CommandOffer, reset: req.Flags.Has(ng.FlagReset), tos: req.TOS}
-	body, medias, err := need.execute(d, plan)
+	if req.Flags.Has(ng.FlagReset) {
+		from.medias, to.medias = nil, nil
+	}
+	need := &provision{call: c, tos: req.TOS}
+	body, err := need.execute(d, &from, &to, plan)
 	if err != nil {
 		need.rollback()
 		return "", leftovers{}, err
 	}
-	old := append(append([]*media{}, d.from.medias...), d.to.medias...)
-	d.from.snapshot, d.to.snapshot = plan.From, plan.To
-	d.from.medias, d.to.medias = medias[0], medias[1]
-	c.adopt(d, req)
-	c.commit(req, d, now)
+	old := append(slices.Clone(d.from.all()), d.to.all()...)
+	if d.testator != nil {
+		old = append(old, d.testator.all()...)
+	}
+	c.commit(req, d, from, to, now)
 	return body, unused(old, c.parties), nil
 }
 
-// execute provides for both parties, then writes the body for the receiver.
-func (p *provision) execute(d dialogue, plan *negotiate.Plan) (string, [2][]*media, error) {
-	var medias [2][]*media
-	var err error
-	if medias[0], err = p.party(d.from, plan.From.Sides); err != nil {
-		return "", medias, err
-	}
-	if medias[1], err = p.party(d.to, plan.To.Sides); err != nil {
-		return "", medias, err
-	}
-	locals, err := p.locals(medias[1], plan.To.Sides)
+// execute provides for both parties, changes their terms to what is planned
+// and writes the body for the receiver.
+func (p *provision) execute(d dialogue, from, to *terms, plan *negotiate.Plan) (string, error) {
+	fromMedias, err := p.party(d.from, from.medias, plan.From.Sides)
 	if err != nil {
-		return "", medias, err
+		return "", err
+	}
+	toMedias, err := p.party(d.to, to.medias, plan.To.Sides)
+	if err != nil {
+		return "", err
+	}
+	locals, err := p.locals(toMedias, plan.To.Sides)
+	if err != nil {
+		return "", err
 	}
 	body, err := plan.Rewrite(locals)
-	return body, medias, err
+	if err != nil {
+		return "", err
+	}
+	from.snapshot, from.medias = plan.From, fromMedias
+	to.snapshot, to.medias = plan.To, toMedias
+	for _, t := range []*terms{from, to} {
+		for i, m := range t.medias {
+			m.side = t.snapshot.Sides[i]
+		}
+	}
+	return body, nil
 }
 
 // locals tells negotiate what has become of its demands.
@@ -165,12 +185,16 @@ func (p *provision) fingerprint(hash string) (sdp.Fingerprint, error) {
 }
 
 // commit puts in force what the exchange has agreed. It cannot fail.
-func (c *Call) commit(req *ng.Request, d dialogue, now time.Time) {
+func (c *Call) commit(req *ng.Request, d dialogue, from, to terms, now time.Time) {
+	answered := req.Command == ng.CommandAnswer
+	d.from.put(from, answered)
+	d.to.put(to, answered)
+	c.adopt(d, req)
 	c.lastSignal, c.quietAt = now, time.Time{}
 	if req.Metadata != "" {
 		c.metadata = req.Metadata
 	}
-	if req.Command == ng.CommandAnswer {
+	if answered {
 		c.settle(d.from)
 		c.settle(d.to)
 	}
@@ -180,16 +204,19 @@ func (c *Call) commit(req *ng.Request, d dialogue, now time.Time) {
 	d.from.reopen(now)
 	d.to.reopen(now)
 	c.log.Info(string(req.Command),
-		zap.String("from-tag", req.FromTag), zap.String("to-tag", req.ToTag), zap.Int("medias", len(d.from.medias)))
+		zap.String("from-tag", req.FromTag), zap.String("to-tag", req.ToTag), zap.Int("medias", len(from.medias)))
 }
 
 // trickle takes over the candidates of a fragment.
 func (c *Call) trickle(p *party, plan *negotiate.Plan) {
-	p.snapshot = plan.From
-	for i, m := range p.medias {
-		if i < len(plan.From.Sides) {
-			m.trickle(&plan.From.Sides[i].Remote.ICE)
-		}
+	t := &p.present
+	if p.open != nil {
+		t = p.open
+	}
+	t.snapshot = plan.From
+	for i, m := range t.medias {
+		m.side.Remote.ICE = t.snapshot.Sides[i].Remote.ICE
+		m.trickle(&m.side.Remote.ICE)
 	}
 	c.log.Debug("candidates", zap.String("tag", p.tag))
 }
@@ -205,7 +232,7 @@ type leftovers struct {
 func unused(old []*media, parties []*party) leftovers {
 	agents, handshakes, held := map[*iceAgent]bool{}, map[*handshake]bool{}, map[any]bool{}
 	for _, p := range parties {
-		for _, m := range p.medias {
+		for _, m := range p.all() {
 			m.visit(func(a *iceAgent) { agents[a] = true }, func(h *handshake) { handshakes[h] = true })
 			if m.pair != nil {
 				held[m.pair] = true
@@ -242,11 +269,8 @@ func (m *media) visit(agent func(*iceAgent), shake func(*handshake)) {
 			}
 		}
 	}
-	for _, association := range []*association{m.dtls, m.pending} {
-		if association == nil {
-			continue
-		}
-		for _, h := range association.byComponent {
+	if m.dtls != nil {
+		for _, h := range m.dtls.byComponent {
 			if h != nil {
 				shake(h)
 			}

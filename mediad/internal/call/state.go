@@ -86,10 +86,10 @@ func (c *Call) partyState(p *party, sum *ng.CallState) *ng.TagState {
 			t.Subscribers = append(t.Subscribers, ng.Subscription{Tag: q.tag, Type: subscriptionOfferAnswer})
 		}
 	}
-	for i, m := range p.medias {
+	for i, m := range p.present.medias {
 		state := m.state(i, sum)
-		if p.peer != nil && c.listens(p, p.peer) && i < len(p.peer.medias) {
-			state.EgressSSRCs = p.peer.medias[i].ssrcs()
+		if p.peer != nil && c.listens(p, p.peer) && i < len(p.peer.present.medias) {
+			state.EgressSSRCs = p.peer.present.medias[i].ssrcs()
 		}
 		t.Medias = append(t.Medias, state)
 	}
@@ -110,7 +110,7 @@ func (m *media) ssrcs() []uint32 {
 
 // state describes the media and adds its counters to those of the call.
 func (m *media) state(index int, sum *ng.CallState) ng.MediaState {
-	side := &m.applied
+	side := &m.side
 	s := ng.MediaState{
 		Index: index + 1, Type: side.Remote.Type, Protocol: side.Local.Protocol,
 		Codec: codecName(side.Remote.Payloads), Flags: m.flags(), IngressSSRCs: m.ssrcs(),
@@ -141,7 +141,7 @@ func (m *media) state(index int, sum *ng.CallState) ng.MediaState {
 }
 
 func (m *media) streamState(component int, stream *flow.Stream, st flow.Statistics) ng.StreamState {
-	side := &m.applied
+	side := &m.side
 	local := m.streams[component].LocalAddr()
 	signalled := side.Remote.RTP
 	if component == componentRTCP {
@@ -165,9 +165,9 @@ func (m *media) streamState(component int, stream *flow.Stream, st flow.Statisti
 }
 
 func (m *media) suite(component int) string {
-	switch m.applied.Security() {
+	switch m.side.Security() {
 	case negotiate.SecuritySDES:
-		return m.applied.Local.SDES.Suite
+		return m.side.Local.SDES.Suite
 	case negotiate.SecurityDTLS:
 		if m.dtls != nil && m.dtls.byComponent[component] != nil {
 			return m.dtls.byComponent[component].suite
@@ -186,10 +186,10 @@ func (m *media) streamFlags(component int, stream *flow.Stream) []string {
 			flags = append(flags, name)
 		}
 	}
-	source := &m.applied.Local.Source
+	source := &m.side.Local.Source
 	add(stream.Destination().IsValid(), "filled")
 	add(stream.Learned().IsValid() || m.ice != nil && stream.Destination().IsValid(), "confirmed")
-	add(m.applied.Security() == negotiate.SecurityDTLS && m.suite(component) != "", "DTLS fingerprint verified")
+	add(m.side.Security() == negotiate.SecurityDTLS && m.suite(component) != "", "DTLS fingerprint verified")
 	add(source.Strict, "strict source address")
 	add(source.Handover, "media handover")
 	return flags
@@ -202,7 +202,7 @@ func (m *media) flags() []string {
 			flags = append(flags, name)
 		}
 	}
-	local, remote := &m.applied.Local, &m.applied.Remote
+	local, remote := &m.side.Local, &m.side.Remote
 	ice := local.ICE.Mode != negotiate.ICENone
 	add(m.pair != nil, "initialized")
 	add(local.Source.Asymmetric, "asymmetric")
@@ -212,7 +212,7 @@ func (m *media) flags() []string {
 	add(local.DTLS.Role != negotiate.DTLSNone, "DTLS-SRTP")
 	add(local.DTLS.Role == negotiate.DTLSActive, "DTLS role active")
 	add(local.DTLS.Role == negotiate.DTLSPassive, "DTLS role passive")
-	add(m.applied.Security() == negotiate.SecuritySDES, "SDES")
+	add(m.side.Security() == negotiate.SecuritySDES, "SDES")
 	add(ice, "ICE")
 	add(ice && remote.ICE.Trickle, "trickle ICE")
 	add(ice && local.ICE.Controlling, "ICE controlling")

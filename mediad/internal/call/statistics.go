@@ -51,7 +51,7 @@ func (r *Registry) Statistics() ng.Dict {
 	for _, c := range calls {
 		c.mu.Lock()
 		for _, p := range c.parties {
-			for _, m := range p.medias {
+			for _, m := range p.all() {
 				if m.pair == nil {
 					continue
 				}

@@ -63,7 +63,7 @@ func (c *Call) due(now time.Time, l *Limits) endReason {
 func (c *Call) lastPacket() time.Time {
 	last := c.lastSignal
 	for _, p := range c.parties {
-		for _, m := range p.medias {
+		for _, m := range p.all() {
 			if m.pair == nil {
 				continue
 			}
@@ -80,8 +80,8 @@ func (c *Call) lastPacket() time.Time {
 // held reports whether a side of the call has media that does not go both ways.
 func (c *Call) held() bool {
 	for _, p := range c.parties {
-		for _, m := range p.medias {
-			r := &m.applied.Remote
+		for _, m := range p.present.medias {
+			r := &m.side.Remote
 			if m.pair != nil && (r.Hold || r.Direction != sdp.SendRecv) {
 				return true
 			}
