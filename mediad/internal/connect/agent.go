@@ -39,6 +39,7 @@ type Agent struct {
 	state      State
 	selected   netip.AddrPort
 	closed     bool
+	turning    sync.WaitGroup // goroutines that change the role
 }
 
 // generation is pion's agent with the credentials of one ICE session (RFC 8445 §9).
@@ -46,8 +47,10 @@ type generation struct {
 	agent       *ice.Agent
 	view        *udp.View
 	credentials Credentials
+	conflict    *conflict
 	started     bool
-	remotes     int // remote candidates given to the agent
+	remote      Remote // given to Start, with candidates that were added
+	nomination  nomination
 }
 
 // NewAgent makes an agent that answers once Start has told it about its peer. Checks that come in before are kept, within bounds.
@@ -79,7 +82,11 @@ func (a *Agent) newGeneration(c Credentials) (*generation, error) {
 		return nil, ErrCredentials
 	}
 	g := &generation{credentials: c}
-	g.view = udp.NewView(a.cfg.Local, queueDepth, a.cfg.Sender.Send)
+	g.conflict = &conflict{credentials: c, reply: a.cfg.Sender.Send, turn: func() bool { return a.turn(g) }}
+	g.view = udp.NewView(a.cfg.Local, queueDepth, func(pkt []byte, dst netip.AddrPort) error {
+		g.conflict.sees(pkt)
+		return a.cfg.Sender.Send(pkt, dst)
+	})
 	agent, err := ice.NewAgent(&ice.AgentConfig{
 		LocalUfrag: c.Ufrag, LocalPwd: c.Password,
 		Lite:                   a.cfg.Lite,
@@ -126,6 +133,10 @@ func (a *Agent) Start(r Remote) error {
 	if a.closed {
 		return ErrClosed
 	}
+	return a.startLocked(r)
+}
+
+func (a *Agent) startLocked(r Remote) error {
 	if len(r.Credentials.Ufrag) < minUfrag || len(r.Credentials.Password) < minPassword {
 		return ErrCredentials
 	}
@@ -135,6 +146,11 @@ func (a *Agent) Start(r Remote) error {
 		return nil
 	}
 	g.started = true
+	g.remote.Credentials, g.remote.Controlling = r.Credentials, r.Controlling
+	g.conflict.role.Store(controlled)
+	if r.Controlling {
+		g.conflict.role.Store(controlling)
+	}
 	if err := g.start(r); err != nil {
 		return fmt.Errorf("connect: start: %w", err)
 	}
@@ -153,7 +169,7 @@ func (a *Agent) AddCandidates(lines []string) {
 func (a *Agent) addCandidatesLocked(lines []string) {
 	g := a.generation
 	for _, line := range lines {
-		if g.remotes == maxRemotes {
+		if len(g.remote.Candidates) == maxRemotes {
 			return
 		}
 		c, err := ParseCandidate(line)
@@ -164,7 +180,7 @@ func (a *Agent) addCandidatesLocked(lines []string) {
 		if err != nil {
 			continue
 		}
-		g.remotes++
+		g.remote.Candidates = append(g.remote.Candidates, line)
 		_ = g.agent.AddRemoteCandidate(remote)
 	}
 }
@@ -198,7 +214,7 @@ func (a *Agent) Restart(c Credentials) error {
 }
 
 func (a *Agent) newGuard(g *generation) *guard {
-	return &guard{ufrag: g.credentials.Ufrag, view: g.view, checked: &a.checked}
+	return &guard{ufrag: g.credentials.Ufrag, view: g.view, checked: &a.checked, conflict: g.conflict}
 }
 
 // forgetChecked leaves but one checked source, that of the pair in use.
@@ -244,15 +260,6 @@ func (a *Agent) Credentials() Credentials {
 	return a.generation.credentials
 }
 
-// requestPassed is pion's call for a check whose integrity holds. The result says whether to choose the pair at once: a lite agent takes
-// the peer's nomination as it comes (RFC 8445 §8.2), a full one checks the pair itself first.
-func (a *Agent) requestPassed(g *generation, m *stun.Message, remote ice.Candidate) bool {
-	if src, ok := addrPortOf(remote); ok {
-		a.remember(src)
-	}
-	return a.cfg.Lite && m.Contains(stun.AttrUseCandidate)
-}
-
 // remember adds a checked source. Only goroutines of pion's agents call it.
 func (a *Agent) remember(src netip.AddrPort) {
 	for {
@@ -279,6 +286,7 @@ func (a *Agent) pairSelected(g *generation, remote ice.Candidate) {
 	if !ok {
 		return
 	}
+	g.nomination.selected(dst, remote.Priority(), time.Now())
 	a.mu.Lock()
 	if a.closed || a.generation != g || a.selected == dst {
 		a.mu.Unlock()
@@ -338,4 +346,5 @@ func (a *Agent) Close() {
 	a.guard.Store(nil)
 	a.mu.Unlock()
 	g.close()
+	a.turning.Wait()
 }

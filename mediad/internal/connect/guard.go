@@ -16,13 +16,15 @@ type guard struct {
 	ufrag   string
 	view    *udp.View
 	checked *atomic.Pointer[[]netip.AddrPort] // the agent's
+
+	conflict *conflict
 }
 
 func (g *guard) pass(pkt []byte, src netip.AddrPort) bool {
 	if list := g.checked.Load(); list != nil && len(*list) >= maxChecked && !slices.Contains(*list, src) {
 		return false
 	}
-	return acceptable(pkt, g.ufrag) && g.view.Feed(pkt, src)
+	return acceptable(pkt, g.ufrag) && !g.conflict.settles(pkt, src) && g.view.Feed(pkt, src)
 }
 
 const (
