@@ -94,10 +94,11 @@ func (p *provision) ports(m *media, l *negotiate.Local) error {
 				p.call.log.Warn("cannot set TOS", zap.Int("tos", *p.tos), zap.Error(err))
 			}
 		}
-		if err := cfg.Engine.Attach(s); err != nil {
-			return fmt.Errorf("%w: attach: %w", ng.ReasonOutOfPorts, err)
-		}
-		p.undo = append(p.undo, func() { cfg.Engine.Detach(s) })
+	}
+	streams := m.streams
+	p.undo = append(p.undo, func() { cfg.Engine.Detach(streams[:]...) })
+	if err := cfg.Engine.Attach(streams[:]...); err != nil {
+		return fmt.Errorf("%w: attach: %w", ng.ReasonOutOfPorts, err)
 	}
 	return nil
 }

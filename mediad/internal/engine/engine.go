@@ -15,11 +15,11 @@ var ErrClosed = errors.New("engine: closed")
 type Engine interface {
 	// Name for logs and metrics, for example "sockets".
 	Name() string
-	// Attach starts reading a stream.
-	Attach(*flow.Stream) error
-	// Detach ends it and returns when no packet of the stream is in flight any more: its contexts and its socket may be closed
+	// Attach starts reading streams, those of one shard in one go. After an error some may be attached.
+	Attach(...*flow.Stream) error
+	// Detach ends it and returns when no packet of the streams is in flight any more: their contexts and sockets may be closed
 	// then. A stream that is not attached is retired all the same. It cannot be attached again.
-	Detach(*flow.Stream)
+	Detach(...*flow.Stream)
 	// Close detaches all streams and waits for the workers.
 	Close() error
 }

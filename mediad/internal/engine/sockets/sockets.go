@@ -53,11 +53,35 @@ func New(cfg Config) (*Engine, error) {
 // Name is "sockets".
 func (e *Engine) Name() string { return "sockets" }
 
-// Attach starts reading a stream.
-func (e *Engine) Attach(s *flow.Stream) error { return e.workerOf(s).attach(s) }
+// Attach starts reading streams.
+func (e *Engine) Attach(streams ...*flow.Stream) error {
+	for len(streams) > 0 {
+		n := sameShard(streams)
+		if err := e.workerOf(streams[0]).attach(streams[:n]); err != nil {
+			return err
+		}
+		streams = streams[n:]
+	}
+	return nil
+}
 
-// Detach ends it and waits until no packet of it is in flight.
-func (e *Engine) Detach(s *flow.Stream) { e.workerOf(s).detach(s) }
+// Detach ends it and waits until no packet of them is in flight.
+func (e *Engine) Detach(streams ...*flow.Stream) {
+	for len(streams) > 0 {
+		n := sameShard(streams)
+		e.workerOf(streams[0]).detach(streams[:n])
+		streams = streams[n:]
+	}
+}
+
+// sameShard counts the streams at the head of the list that one worker serves: one visit to it does for all.
+func sameShard(streams []*flow.Stream) int {
+	n := 1
+	for n < len(streams) && streams[n].Shard() == streams[0].Shard() {
+		n++
+	}
+	return n
+}
 
 func (e *Engine) workerOf(s *flow.Stream) *worker {
 	return e.workers[s.Shard()%uint64(len(e.workers))]

@@ -98,27 +98,33 @@ func (w *worker) signal() {
 	_, _ = unix.Write(w.wake, one[:]) // fails only when the counter is full, and then the loop is awake
 }
 
-func (w *worker) attach(s *flow.Stream) error {
+func (w *worker) attach(streams []*flow.Stream) error {
 	return w.do(func() error {
-		if _, ok := w.tokens[s]; ok {
-			return nil
+		for _, s := range streams {
+			if _, ok := w.tokens[s]; ok {
+				continue
+			}
+			w.last++
+			if err := w.watch(s.Conn().FD(), w.last); err != nil {
+				return err
+			}
+			w.streams[w.last], w.tokens[s] = s, w.last
 		}
-		w.last++
-		if err := w.watch(s.Conn().FD(), w.last); err != nil {
-			return err
-		}
-		w.streams[w.last], w.tokens[s] = s, w.last
 		return nil
 	})
 }
 
-func (w *worker) detach(s *flow.Stream) {
+func (w *worker) detach(streams []*flow.Stream) {
 	err := w.do(func() error {
-		w.forget(s)
+		for _, s := range streams {
+			w.forget(s)
+		}
 		return nil
 	})
 	if err != nil { // the loop has ended
-		s.Retire()
+		for _, s := range streams {
+			s.Retire()
+		}
 	}
 }
 
