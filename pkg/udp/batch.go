@@ -23,8 +23,8 @@ type Reader struct {
 	iovecs  []unix.Iovec
 	names   []unix.RawSockaddrInet6 // large enough for IPv4 too
 	buffer  []byte
-	size    int
 	stride  int
+	used    int // headers the kernel has written to since they were set up
 	zones   zoneNames
 }
 
@@ -36,8 +36,8 @@ func NewReader(count, size, slack int) *Reader {
 		iovecs:  make([]unix.Iovec, count),
 		names:   make([]unix.RawSockaddrInet6, count),
 		buffer:  make([]byte, count*(size+slack)),
-		size:    size,
 		stride:  size + slack,
+		used:    count,
 	}
 	for i := range r.headers {
 		r.iovecs[i].Base = &r.buffer[i*r.stride]
@@ -55,15 +55,17 @@ func (r *Reader) Len() int { return len(r.headers) }
 
 // Read takes the datagrams that are waiting, without blocking. It returns ErrWouldBlock when there is none.
 func (r *Reader) Read(c *Conn) (int, error) {
-	for i := range r.headers {
+	for i := range r.used {
 		r.headers[i].hdr.Namelen = unix.SizeofSockaddrInet6
 		r.headers[i].hdr.Flags = 0
 	}
+	r.used = 0
 	for {
 		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(c.fd), uintptr(unsafe.Pointer(&r.headers[0])),
 			uintptr(len(r.headers)), unix.MSG_DONTWAIT, 0, 0)
 		switch errno {
 		case 0:
+			r.used = int(n)
 			return int(n), nil
 		case unix.EINTR:
 			continue

@@ -5,10 +5,10 @@ import (
 	"net"
 	"net/netip"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/pion/rtcp"
 	pionrtp "github.com/pion/rtp"
 	"github.com/pion/webrtc/v4"
 	"github.com/stretchr/testify/require"
@@ -73,8 +73,7 @@ type browser struct {
 	pc       *webrtc.PeerConnection
 	track    *webrtc.TrackLocalStaticRTP
 	received chan []byte
-	state    atomic.Int32
-	failed   chan struct{}
+	reports  chan uint32 // SSRC of the receiver reports about the track
 }
 
 func newBrowser(t *testing.T) *browser {
@@ -91,12 +90,25 @@ func newBrowser(t *testing.T) *browser {
 	settings.SetICETimeouts(2*time.Second, 4*time.Second, 500*time.Millisecond)
 	pc, err := webrtc.NewAPI(webrtc.WithMediaEngine(&media), webrtc.WithSettingEngine(settings)).NewPeerConnection(webrtc.Configuration{})
 	require.NoError(t, err)
-	b := &browser{pc: pc, received: make(chan []byte, 1000), failed: make(chan struct{}, 1)}
+	b := &browser{pc: pc, received: make(chan []byte, 1000), reports: make(chan uint32, 100)}
 	t.Cleanup(func() { require.NoError(t, pc.GracefulClose()) })
 	b.track, err = webrtc.NewTrackLocalStaticRTP(webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypePCMU, ClockRate: 8000}, "audio", "browser")
 	require.NoError(t, err)
-	_, err = pc.AddTrack(b.track)
+	sender, err := pc.AddTrack(b.track)
 	require.NoError(t, err)
+	go func() { // ends with the connection
+		for {
+			packets, _, err := sender.ReadRTCP()
+			if err != nil {
+				return
+			}
+			for _, p := range packets {
+				if rr, ok := p.(*rtcp.ReceiverReport); ok {
+					b.reports <- rr.SSRC
+				}
+			}
+		}
+	}()
 	pc.OnTrack(func(remote *webrtc.TrackRemote, _ *webrtc.RTPReceiver) {
 		for {
 			p, _, err := remote.ReadRTP()
@@ -110,6 +122,11 @@ func newBrowser(t *testing.T) *browser {
 		}
 	})
 	return b
+}
+
+// ssrc of the browser's track.
+func (b *browser) ssrc() uint32 {
+	return uint32(b.pc.GetSenders()[0].GetParameters().Encodings[0].SSRC)
 }
 
 // local sets and returns the browser's description with all its candidates.
@@ -241,7 +258,8 @@ func TestBrowserToPhone(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			e := newEngine(t)
 			r := newRegistry(t, "127.0.0.1")
-			ph := newPhone(t, "127.0.0.2")
+			both := newRTPPorts(t, "127.0.0.2")
+			ph := both.rtp
 			plain := newLeg(t, e, r, 7)
 			w := newWebRTCLeg(t, newLeg(t, e, r, 7), tc.lite)
 			bridge(t, w, plain, ph.addr(), nil, nil)
@@ -278,7 +296,27 @@ func TestBrowserToPhone(t *testing.T) {
 			require.NoError(t, err)
 			bridge(t, w, plain, ph.addr(), in, out)
 			exchange(t, b, ph, plain.rtp.LocalAddr())
+			exchangeReports(t, b, both.rtcp, plain.rtcp.LocalAddr())
+			require.Zero(t, w.rtp.Statistics().ErrorsOut, "nothing was to be sent before there were keys")
 		})
+	}
+}
+
+// exchangeReports bridges RTCP: muxed with RTP on the browser's side, on a port of its own on the phone's.
+func exchangeReports(t *testing.T, b *browser, ph *phone, toBrowser netip.AddrPort) {
+	t.Helper()
+	require.NoError(t, b.pc.WriteRTCP([]rtcp.Packet{&rtcp.ReceiverReport{SSRC: 99}}))
+	want, err := rtcp.Marshal([]rtcp.Packet{&rtcp.ReceiverReport{SSRC: 99}})
+	require.NoError(t, err)
+	ph.expect(t, want)
+	theirs, err := rtcp.Marshal([]rtcp.Packet{&rtcp.ReceiverReport{SSRC: 77, Reports: []rtcp.ReceptionReport{{SSRC: b.ssrc()}}}})
+	require.NoError(t, err)
+	ph.send(t, theirs, toBrowser)
+	select {
+	case ssrc := <-b.reports:
+		require.Equal(t, uint32(77), ssrc)
+	case <-time.After(3 * time.Second):
+		t.Fatal("the phone's report does not reach the browser")
 	}
 }
 

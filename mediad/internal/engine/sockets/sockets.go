@@ -15,6 +15,10 @@ import (
 type Config struct {
 	// Workers is the number of event loops; zero means one for each processor Go may use.
 	Workers int
+	// OnPanic is called, on a worker, when handling a packet has panicked; stack says where. The packet is dropped and the engine
+	// goes on: a fault that one call's packets can reach must not end the others. It is to be logged as an error. Nil lets the panic
+	// end the process.
+	OnPanic func(value any, stack []byte)
 }
 
 // Engine is an engine.Engine over sockets.
@@ -35,7 +39,7 @@ func New(cfg Config) (*Engine, error) {
 	}
 	e := &Engine{}
 	for range n {
-		w, err := newWorker()
+		w, err := newWorker(cfg.OnPanic)
 		if err != nil {
 			_ = e.Close()
 			return nil, fmt.Errorf("sockets: %w", err)

@@ -2,6 +2,7 @@ package sockets
 
 import (
 	"encoding/binary"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -289,4 +290,31 @@ func TestUnreachablePeer(t *testing.T) {
 	pkt := rtpPacket(t, 1, 100, "somebody hears")
 	pa.send(t, pkt, a.rtp.LocalAddr())
 	pb.expect(t, pkt)
+}
+
+// bomb is a handler with a fault.
+type bomb struct{}
+
+func (bomb) HandlePacket([]byte, netip.AddrPort) { panic("a fault that DTLS packets reach") }
+
+// TestPanicIsContained: one call's packet of death does not end the others.
+func TestPanicIsContained(t *testing.T) {
+	said := make(chan string, 10)
+	e, err := New(Config{Workers: 1, OnPanic: func(v any, stack []byte) { said <- fmt.Sprint(v, string(stack)) }})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, e.Close()) }()
+	r := newRegistry(t, "127.0.0.1")
+	a, b, evil := newLeg(t, e, r, 1), newLeg(t, e, r, 1), newLeg(t, e, r, 1)
+	pa, pb := newPhone(t, "127.0.0.2"), newPhone(t, "127.0.0.3")
+	connectPlain(a, b, pa.addr(), pb.addr())
+	evil.rtp.SetRoute(&flow.Route{DTLS: bomb{}})
+	hello := make([]byte, 40)
+	hello[0] = 22
+	for i := range uint16(5) {
+		pa.send(t, hello, evil.rtp.LocalAddr())
+		require.Regexp(t, `^a fault that DTLS packets reach(?s:.*)bomb\.HandlePacket`, <-said)
+		pkt := rtpPacket(t, 1, i, "undisturbed")
+		pa.send(t, pkt, a.rtp.LocalAddr())
+		pb.expect(t, pkt)
+	}
 }

@@ -2,6 +2,7 @@ package sockets
 
 import (
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -27,6 +28,7 @@ const (
 // worker is one event loop. It owns the streams of its shards: nobody else reads them or uses their SRTP contexts.
 type worker struct {
 	epoll, wake int
+	onPanic     func(value any, stack []byte)
 
 	mu       sync.Mutex // guards what follows
 	commands []command
@@ -47,7 +49,7 @@ type command struct {
 	done chan error
 }
 
-func newWorker() (*worker, error) {
+func newWorker(onPanic func(value any, stack []byte)) (*worker, error) {
 	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("epoll: %w", err)
@@ -58,7 +60,7 @@ func newWorker() (*worker, error) {
 		return nil, fmt.Errorf("eventfd: %w", err)
 	}
 	w := &worker{
-		epoll: ep, wake: wake,
+		epoll: ep, wake: wake, onPanic: onPanic,
 		streams: make(map[uint64]*flow.Stream), tokens: make(map[*flow.Stream]uint64),
 		reader: udp.NewReader(readBatch, flow.PacketSize-secure.Overhead, secure.Overhead),
 		writer: udp.NewWriter(writeBatch),
@@ -205,6 +207,7 @@ func (w *worker) execute() bool {
 
 // read handles one batch of a stream. What is left over makes epoll report the socket again, after the others had their turn.
 func (w *worker) read(s *flow.Stream, now time.Time) {
+	defer w.survive(s)
 	n, err := w.reader.Read(s.Conn())
 	if err != nil {
 		return // nothing there, or an ICMP error of an earlier send, which reading has cleared
@@ -220,6 +223,18 @@ func (w *worker) read(s *flow.Stream, now time.Time) {
 		s.Handle(w.reader.Packet(i), w.reader.Source(i), now, w.batch)
 	}
 	w.flush()
+}
+
+// survive keeps a packet that cannot be handled from ending the other calls.
+func (w *worker) survive(s *flow.Stream) {
+	if w.onPanic == nil {
+		return
+	}
+	if v := recover(); v != nil {
+		w.batch.Reset()
+		s.CountRefused()
+		w.onPanic(v, debug.Stack())
+	}
 }
 
 // flush sends the batch, packets for the same socket together.
