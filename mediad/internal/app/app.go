@@ -51,7 +51,10 @@ func New(s *settings.Settings, log *zap.Logger) (*App, error) {
 		return nil, err
 	}
 	a := &App{log: log}
-	if a.engine, err = sockets.New(sockets.Config{Workers: s.Network.Workers}); err != nil {
+	contained := func(v any, stack []byte) {
+		log.Error("panic while handling a packet", zap.Any("panic", v), zap.ByteString("stack", stack))
+	}
+	if a.engine, err = sockets.New(sockets.Config{Workers: s.Network.Workers, OnPanic: contained}); err != nil {
 		return nil, err
 	}
 	a.calls = call.NewRegistry(call.Config{
