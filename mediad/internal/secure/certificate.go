@@ -22,8 +22,9 @@ import (
 // ErrHash says that a fingerprint's hash function is unknown or not accepted.
 var ErrHash = errors.New("secure: unsupported fingerprint hash")
 
-// certificateLife is how long a self-made certificate says it is valid; nobody checks, peers trust the fingerprint in SDP.
-const certificateLife = 30 * 24 * time.Hour
+// certificateLife is how long a self-made certificate says it is valid: longer than a daemon runs. Peers trust the fingerprint in SDP, but
+// some look at the dates as well.
+const certificateLife = 5 * 365 * 24 * time.Hour
 
 // Certificate is the self-signed certificate mediad shows in DTLS handshakes.
 type Certificate struct {
