@@ -43,17 +43,35 @@ func parseListen(text string) ([]netip.AddrPort, error) {
 		return nil, fmt.Errorf("%q is not [address:]port", text)
 	}
 	if host == "" {
-		return []netip.AddrPort{netip.AddrPortFrom(netip.IPv6Unspecified(), uint16(port))}, nil
+		unspecified := netip.IPv6Unspecified() // takes IPv4 too
+		if !bindable(unspecified) {
+			unspecified = netip.IPv4Unspecified()
+		}
+		return []netip.AddrPort{netip.AddrPortFrom(unspecified, uint16(port))}, nil
 	}
 	addresses, err := lookup(host)
 	if err != nil {
 		return nil, err
+	}
+	// A name like localhost may stand for addresses that this host lacks.
+	if slices.ContainsFunc(addresses, bindable) {
+		addresses = slices.DeleteFunc(addresses, func(a netip.Addr) bool { return !bindable(a) })
 	}
 	var out []netip.AddrPort
 	for _, a := range addresses {
 		out = append(out, netip.AddrPortFrom(a, uint16(port)))
 	}
 	return out, nil
+}
+
+// bindable reports whether this host has the address.
+func bindable(a netip.Addr) bool {
+	conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(a, 0)))
+	if err != nil {
+		return false
+	}
+	conn.Close()
+	return true
 }
 
 // lookup resolves a host name or address.
