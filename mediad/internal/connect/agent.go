@@ -19,6 +19,10 @@ const (
 	defaultFailed       = 30 * time.Second
 	// keepalive is how often consent is renewed on a selected pair (RFC 7675 §5.1 says 5 s at most).
 	keepalive = 2 * time.Second
+	// checkInterval is the time between checks of a pair, and maxChecks their number: enough for a peer that begins three seconds
+	// later than we, for the answer has to reach it by SIP; few enough not to flood whom a candidate names.
+	checkInterval = 100 * time.Millisecond
+	maxChecks     = 30
 	// queueDepth bounds the checks kept while the peer's credentials are not known yet, or its agent is busy. A browser sends about
 	// twenty a second and candidate pair.
 	queueDepth = 16
@@ -98,7 +102,8 @@ func (a *Agent) newGeneration(c Credentials) (*generation, error) {
 		DisconnectedTimeout:    &a.cfg.Disconnected,
 		FailedTimeout:          &a.cfg.Failed,
 		KeepaliveInterval:      ptr(keepalive),
-		CheckInterval:          ptr(50 * time.Millisecond),
+		CheckInterval:          ptr(checkInterval),
+		MaxBindingRequests:     ptr(uint16(maxChecks)),
 		HostAcceptanceMinWait:  ptr(time.Duration(0)),
 		PrflxAcceptanceMinWait: ptr(100 * time.Millisecond),
 		SrflxAcceptanceMinWait: ptr(100 * time.Millisecond),

@@ -313,6 +313,20 @@ func TestChecksBeforeAnswer(t *testing.T) {
 	}
 }
 
+// TestPeerThatBeginsLater: SIP may take its time to tell the peer that it may begin.
+func TestPeerThatBeginsLater(t *testing.T) {
+	for _, controlling := range []bool{false, true} {
+		o := newOurs(t, "127.0.0.1", nil)
+		p := newPeer(t, "127.0.0.2", false)
+		require.NoError(t, o.Start(p.remote(t, controlling, true)))
+		time.Sleep(1500 * time.Millisecond)
+		begin := time.Now()
+		p.start(t, o, !controlling)
+		require.Equal(t, p.addr(), o.waitSelected(t))
+		require.Less(t, time.Since(begin), time.Second)
+	}
+}
+
 func TestRestart(t *testing.T) {
 	for _, lite := range []bool{false, true} {
 		o := newOurs(t, "127.0.0.1", func(c *Config) { c.Lite = lite })
