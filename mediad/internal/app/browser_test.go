@@ -311,3 +311,45 @@ func TestHandshakeUnderWayEndsWithTheCall(t *testing.T) {
 		require.Empty(t, d.list())
 	}
 }
+
+// TestTrickledCandidates gives mediad the browser's candidates after its
+// offer, in a fragment (RFC 8840).
+func TestTrickledCandidates(t *testing.T) {
+	d := startDaemon(t, nil)
+	b, p := newBrowser(t), newPhone(t, "127.0.0.1")
+	var candidates string
+	callPhone(d, b, p, func(offer, answer *ng.Request) {
+		for l := range strings.Lines(offer.SDP) {
+			if strings.HasPrefix(l, "a=candidate:") {
+				candidates += l
+			}
+		}
+		offer.SDP = strings.ReplaceAll(offer.SDP, "a=end-of-candidates\r\n", "")
+		offer.SDP = strings.ReplaceAll(offer.SDP, candidates, "")
+		require.NotContains(t, offer.SDP, "candidate")
+		answer.Flags.Set(ng.FlagTrickleICE)
+	})
+	body := b.pc.LocalDescription().SDP
+	fragment := line(body, "a=ice-ufrag:") + "\r\n" + line(body, "a=ice-pwd:") + "\r\nm=audio 9 UDP/TLS/RTP/SAVPF 0\r\n" +
+		line(body, "a=mid:") + "\r\n" + candidates + "a=end-of-candidates\r\n"
+	require.Empty(t, d.offer(&ng.Request{
+		CallID: "call", FromTag: "b", ToTag: "p", SDP: fragment, Flags: ng.FlagsOf(ng.FlagFragment),
+	}))
+	talk(t, b, p)
+	d.delete(&ng.Request{CallID: "call"})
+}
+
+// TestBrowserIsFasterThanItsAnswer lets checks and ClientHello of the called
+// browser come in before mediad has its answer.
+func TestBrowserIsFasterThanItsAnswer(t *testing.T) {
+	d := startDaemon(t, nil)
+	b, p := newBrowser(t), newPhone(t, "127.0.0.1")
+	b.told(webrtc.SDPTypeOffer, d.offer(web(ng.Request{CallID: "call", FromTag: "p", SDP: phoneSDP(p)})))
+	body := b.describe(b.pc.CreateAnswer(nil))
+	time.Sleep(700 * time.Millisecond)
+	hearing(p, d.answer(plain(ng.Request{CallID: "call", FromTag: "p", ToTag: "b", SDP: body})))
+	start := time.Now()
+	talk(t, b, p)
+	require.Less(t, time.Since(start), time.Second)
+	d.delete(&ng.Request{CallID: "call"})
+}
