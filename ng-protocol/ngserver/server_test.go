@@ -83,6 +83,14 @@ func offer(cookie, callID, extra string) string {
 	return fmt.Sprintf("%s d7:command5:offer7:call-id%d:%s%se", cookie, len(callID), callID, extra)
 }
 
+// await waits for release, or for the end of a test that failed before it.
+func await(ctx context.Context, release <-chan struct{}) {
+	select {
+	case <-release:
+	case <-ctx.Done():
+	}
+}
+
 func pong(context.Context, *ng.Request) ng.Reply { return &ng.Pong{} }
 
 func TestPing(t *testing.T) {
@@ -136,10 +144,10 @@ func TestRepetition(t *testing.T) {
 func TestRepetitionWaits(t *testing.T) {
 	var runs atomic.Int32
 	entered, release := make(chan struct{}), make(chan struct{})
-	s := serve(t, func(context.Context, *ng.Request) ng.Reply {
+	s := serve(t, func(ctx context.Context, _ *ng.Request) ng.Reply {
 		runs.Add(1)
 		entered <- struct{}{}
-		<-release
+		await(ctx, release)
 		return &ng.Ack{}
 	})
 	a, b := dial(t, s), dial(t, s)
@@ -206,13 +214,13 @@ func TestOrderWithinCall(t *testing.T) {
 func TestCallsInParallel(t *testing.T) {
 	release := make(chan struct{})
 	var slowRunning atomic.Int32
-	s := serve(t, func(_ context.Context, req *ng.Request) ng.Reply {
+	s := serve(t, func(ctx context.Context, req *ng.Request) ng.Reply {
 		if req.CallID == "slow" {
 			if slowRunning.Add(1) > 1 {
 				return &ng.Failure{Reason: "two commands of one call at a time"}
 			}
 			defer slowRunning.Add(-1)
-			<-release
+			await(ctx, release)
 		}
 		return &ng.Ack{}
 	})
@@ -298,9 +306,9 @@ func TestBadDatagrams(t *testing.T) {
 // repetition runs it.
 func TestQueueFull(t *testing.T) {
 	release, entered := make(chan struct{}), make(chan struct{}, 16)
-	s := serve(t, func(context.Context, *ng.Request) ng.Reply {
+	s := serve(t, func(ctx context.Context, _ *ng.Request) ng.Reply {
 		entered <- struct{}{}
-		<-release
+		await(ctx, release)
 		return &ng.Ack{}
 	}, func(c *Config) { c.Workers, c.Queue = 1, 2 })
 	conn := dial(t, s)
