@@ -54,6 +54,7 @@ class App {
     $('keypad').addEventListener('click', () => this.#pad(!this.#padOpen));
     $('notice-close').addEventListener('click', () => view.notice(''));
     window.addEventListener('pagehide', () => this.#line?.stop());
+    window.addEventListener('pageshow', ({ persisted }) => { if (persisted) this.#line?.start(); }); // back from the browser's cache
     window.addEventListener('online', () => { if (this.#line?.status === 'offline') this.#line.retry(); });
   }
 
