@@ -315,15 +315,19 @@ func TestChecksBeforeAnswer(t *testing.T) {
 
 // TestPeerThatBeginsLater: SIP may take its time to tell the peer that it may begin.
 func TestPeerThatBeginsLater(t *testing.T) {
+	t.Parallel()
 	for _, controlling := range []bool{false, true} {
-		o := newOurs(t, "127.0.0.1", nil)
-		p := newPeer(t, "127.0.0.2", false)
-		require.NoError(t, o.Start(p.remote(t, controlling, true)))
-		time.Sleep(1500 * time.Millisecond)
-		begin := time.Now()
-		p.start(t, o, !controlling)
-		require.Equal(t, p.addr(), o.waitSelected(t))
-		require.Less(t, time.Since(begin), time.Second)
+		t.Run(fmt.Sprintf("controlling %t", controlling), func(t *testing.T) {
+			t.Parallel()
+			o := newOurs(t, "127.0.0.1", nil)
+			p := newPeer(t, "127.0.0.2", false)
+			require.NoError(t, o.Start(p.remote(t, controlling, true)))
+			time.Sleep(1500 * time.Millisecond)
+			begin := time.Now()
+			p.start(t, o, !controlling)
+			require.Equal(t, p.addr(), o.waitSelected(t))
+			require.Less(t, time.Since(begin), time.Second)
+		})
 	}
 }
 
@@ -354,19 +358,23 @@ func TestRestart(t *testing.T) {
 
 // TestConsentIsWatched: a peer that is gone is noticed.
 func TestConsentIsWatched(t *testing.T) {
+	t.Parallel()
 	for _, lite := range []bool{false, true} {
-		o := newOurs(t, "127.0.0.1", func(c *Config) {
-			c.Lite, c.Disconnected, c.Failed = lite, 700*time.Millisecond, 700*time.Millisecond
+		t.Run(fmt.Sprintf("lite %t", lite), func(t *testing.T) {
+			t.Parallel()
+			o := newOurs(t, "127.0.0.1", func(c *Config) {
+				c.Lite, c.Disconnected, c.Failed = lite, 700*time.Millisecond, 700*time.Millisecond
+			})
+			p := newPeer(t, "127.0.0.2", false)
+			require.NoError(t, o.Start(p.remote(t, false, true)))
+			p.start(t, o, true)
+			o.waitState(t, Connected)
+			time.Sleep(1200 * time.Millisecond)
+			require.Equal(t, Connected, o.State(), "a peer that checks on is alive")
+			p.close(t)
+			o.waitState(t, Disconnected)
+			o.waitState(t, Failed)
 		})
-		p := newPeer(t, "127.0.0.2", false)
-		require.NoError(t, o.Start(p.remote(t, false, true)))
-		p.start(t, o, true)
-		o.waitState(t, Connected)
-		time.Sleep(1200 * time.Millisecond)
-		require.Equal(t, Connected, o.State(), "a peer that checks on is alive")
-		p.close(t)
-		o.waitState(t, Disconnected)
-		o.waitState(t, Failed)
 	}
 }
 

@@ -22,8 +22,10 @@ const (
 	maxEarly = 8
 	// attemptQueue bounds the packets a handshake has not read yet; the longest flight has about six.
 	attemptQueue = 16
-	// maxAttempts bounds the handshakes under way at once when sources are not verified by ICE.
+	// maxAttempts bounds the handshakes under way at once when sources are not verified by ICE. One that is older than
+	// patience makes room for another.
 	maxAttempts = 4
+	patience    = 2 * time.Second
 	// flightInterval is the first retransmission delay; media waits for the handshake, so it is short (RFC 8827 §6.5 says nothing,
 	// browsers use 50 ms).
 	flightInterval = 200 * time.Millisecond
@@ -70,9 +72,10 @@ type earlyPacket struct {
 
 // attempt is one handshake, with one source or (active, verified) with whoever answers.
 type attempt struct {
-	view *udp.View
-	key  netip.AddrPort
-	conn *dtls.Conn // set when it has won
+	view  *udp.View
+	key   netip.AddrPort
+	begun time.Time
+	conn  *dtls.Conn // set when it has won
 }
 
 // NewEndpoint makes an endpoint that queues early packets until Start.
@@ -135,12 +138,36 @@ func (e *Endpoint) handleLocked(pkt []byte, src netip.AddrPort) {
 		e.lastSrc = src
 	}
 	a := e.attempts[key]
-	if a == nil && e.role == Passive && isClientHello(pkt) && len(e.attempts) < maxAttempts {
+	if a == nil && e.role == Passive && isClientHello(pkt) && e.roomLocked(key, time.Now()) {
 		a = e.beginLocked(key)
 	}
 	if a != nil {
 		a.view.Feed(pkt, src)
 	}
+}
+
+// roomLocked reports whether another handshake may begin. When all places are taken, the oldest is given up for the address that SDP
+// named, and for any other one if it is out of patience; so nobody keeps the peer out by taking all places and going silent.
+func (e *Endpoint) roomLocked(key netip.AddrPort, now time.Time) bool {
+	if len(e.attempts) < maxAttempts {
+		return true
+	}
+	var expected netip.Addr
+	if e.cfg.Remote != nil {
+		expected = e.cfg.Remote().Addr()
+	}
+	var oldest *attempt
+	for _, a := range e.attempts {
+		if a.key.Addr() != expected && (oldest == nil || a.begun.Before(oldest.begun)) {
+			oldest = a
+		}
+	}
+	if oldest == nil || (key.Addr() != expected && now.Sub(oldest.begun) < patience) {
+		return false
+	}
+	_ = oldest.view.Close()
+	delete(e.attempts, oldest.key)
+	return true
 }
 
 // isClientHello looks at a record's type and its handshake message's type (RFC 6347 §4.1, §4.2.2).
@@ -150,7 +177,7 @@ func isClientHello(pkt []byte) bool {
 
 // beginLocked starts a handshake.
 func (e *Endpoint) beginLocked(key netip.AddrPort) *attempt {
-	a := &attempt{key: key}
+	a := &attempt{key: key, begun: time.Now()}
 	a.view = udp.NewView(netip.AddrPortFrom(netip.IPv4Unspecified(), 9), attemptQueue, func(pkt []byte, _ netip.AddrPort) error {
 		return e.cfg.Sender.Send(pkt, e.destination(key))
 	})
@@ -318,8 +345,12 @@ func (e *Endpoint) win(a *attempt, conn *dtls.Conn) bool {
 // attemptFailed forgets a handshake. In the active role, and when the source was verified, it was the only one that counts.
 func (e *Endpoint) attemptFailed(a *attempt, err error) {
 	e.mu.Lock()
-	delete(e.attempts, a.key)
-	e.lastErr = err
+	if e.attempts[a.key] == a {
+		delete(e.attempts, a.key)
+	}
+	if e.lastErr == nil || errors.Is(err, ErrFingerprint) {
+		e.lastErr = err
+	}
 	final := e.role == Active || e.cfg.Verified
 	e.mu.Unlock()
 	if final {

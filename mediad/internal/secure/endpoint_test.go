@@ -14,6 +14,8 @@ import (
 	"github.com/pion/dtls/v3"
 	"github.com/pion/srtp/v3"
 	"github.com/stretchr/testify/require"
+
+	"github.com/tandem-sbc/tandem/pkg/udp"
 )
 
 // port is a UDP socket that feeds an endpoint, as a stream does.
@@ -289,6 +291,29 @@ func TestRacingStrangerDoesNotWin(t *testing.T) {
 		t.Fatal("no keys")
 	}
 	require.Empty(t, o.failed)
+}
+
+// TestSilentStrangersMakeRoom: handshakes that began and went silent do not keep the peer out.
+func TestSilentStrangersMakeRoom(t *testing.T) {
+	e := NewEndpoint(EndpointConfig{Remote: func() netip.AddrPort { return netip.MustParseAddrPort("192.0.2.1:9") }})
+	now := time.Now()
+	e.attempts = make(map[netip.AddrPort]*attempt)
+	begin := func(key string, at time.Time) {
+		k := netip.MustParseAddrPort(key)
+		e.attempts[k] = &attempt{key: k, begun: at, view: udp.NewView(k, 1, nil)}
+	}
+	begin("203.0.113.1:1", now)
+	begin("203.0.113.2:1", now.Add(time.Millisecond))
+	begin("203.0.113.3:1", now.Add(time.Millisecond))
+	begin("192.0.2.1:1", now.Add(-time.Second))
+	stranger, peer := netip.MustParseAddrPort("203.0.113.9:1"), netip.MustParseAddrPort("192.0.2.1:5000")
+	require.False(t, e.roomLocked(stranger, now.Add(time.Second)), "all are young")
+	require.True(t, e.roomLocked(peer, now.Add(time.Second)), "SDP names this address")
+	require.NotContains(t, e.attempts, netip.MustParseAddrPort("203.0.113.1:1"), "the oldest is given up")
+	begin("192.0.2.1:5000", now)
+	require.True(t, e.roomLocked(stranger, now.Add(3*time.Second)), "out of patience")
+	require.Contains(t, e.attempts, netip.MustParseAddrPort("192.0.2.1:1"))
+	require.Contains(t, e.attempts, peer)
 }
 
 // clientHello is the first packet of a pion client.
