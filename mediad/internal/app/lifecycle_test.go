@@ -3,6 +3,9 @@ package app
 import (
 	"context"
 	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -267,4 +270,40 @@ func TestStatistics(t *testing.T) {
 	require.EqualValues(t, 1, tree("totalstatistics", "managedsessions"))
 	require.EqualValues(t, 1, tree("totalstatistics", "regularterminatedsessions"))
 	require.EqualValues(t, 1, tree("controlstatistics", "totaloffercount"))
+}
+
+func TestMediaThatIsNotRTP(t *testing.T) {
+	d := startDaemon(t, nil)
+	socket := func() *net.UDPConn {
+		conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+		require.NoError(t, err)
+		t.Cleanup(func() { conn.Close() })
+		return conn
+	}
+	a, b := socket(), socket()
+	fax := func(c *net.UDPConn) string {
+		return "v=0\r\no=fax 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n" +
+			fmt.Sprintf("m=image %d udptl t38\r\na=T38FaxVersion:0\r\na=T38FaxUdpEC:t38UDPRedundancy\r\n", port(c))
+	}
+	to := func(body string) netip.AddrPort {
+		n, err := strconv.Atoi(strings.Fields(line(body, "m=image"))[1])
+		require.NoError(t, err)
+		return netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(n))
+	}
+	toB := d.offer(plain(ng.Request{CallID: "call", FromTag: "a", SDP: fax(a)}))
+	require.Contains(t, toB, "udptl t38\r\na=T38FaxVersion:0\r\na=T38FaxUdpEC:t38UDPRedundancy\r\n")
+	toA := d.answer(plain(ng.Request{CallID: "call", FromTag: "a", ToTag: "b", SDP: fax(b)}))
+	for _, way := range []struct {
+		from, to *net.UDPConn
+		at       netip.AddrPort
+	}{{a, b, to(toA)}, {b, a, to(toB)}} {
+		_, err := way.from.WriteToUDPAddrPort([]byte{0, 1, 2, 3}, way.at)
+		require.NoError(t, err)
+		buf := make([]byte, 100)
+		require.NoError(t, way.to.SetReadDeadline(time.Now().Add(3*time.Second)))
+		n, err := way.to.Read(buf)
+		require.NoError(t, err)
+		require.Equal(t, []byte{0, 1, 2, 3}, buf[:n])
+	}
+	d.delete(&ng.Request{CallID: "call"})
 }

@@ -55,11 +55,15 @@ func (m *media) settleICE(log *zap.Logger) {
 	}
 }
 
+// maxGiven bounds the candidates remembered for one ICE session. The agent
+// takes fewer.
+const maxGiven = 256
+
 // news returns the candidates that the agent has not been given yet.
 func (a *iceAgent) news(remote *negotiate.RemoteICE) []string {
 	var lines []string
 	for _, c := range remote.Candidates {
-		if line := c.String(); !a.given[line] {
+		if line := c.String(); !a.given[line] && len(a.given) < maxGiven {
 			a.given[line] = true
 			lines = append(lines, line)
 		}

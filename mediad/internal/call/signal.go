@@ -101,6 +101,7 @@ func (c *Call) signal(req *ng.Request, find func(*ng.Request, time.Time) (dialog
 	if req.Flags.Has(ng.FlagReset) {
 		from.medias, to.medias = nil, nil
 	}
+	c.warnOfInterfaces(req)
 	need := &provision{call: c, tos: req.TOS}
 	body, err := need.execute(d, &from, &to, plan)
 	if err != nil {
@@ -113,6 +114,16 @@ func (c *Call) signal(req *ng.Request, find func(*ng.Request, time.Time) (dialog
 	}
 	c.commit(req, d, from, to, now)
 	return body, unused(old, c.parties), nil
+}
+
+// warnOfInterfaces says so if a direction names interfaces that are not there:
+// the default one takes their place, which is rarely what was meant.
+func (c *Call) warnOfInterfaces(req *ng.Request) {
+	for _, name := range req.Direction {
+		if _, ok := c.registry.cfg.Ports.Resolve(name); !ok {
+			c.log.Warn("no such interface, default taken", zap.String("interface", name))
+		}
+	}
 }
 
 // execute provides for both parties, changes their terms to what is planned
