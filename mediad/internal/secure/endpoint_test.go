@@ -20,10 +20,14 @@ import (
 
 // port is a UDP socket that feeds an endpoint, as a stream does.
 type port struct {
-	conn *net.UDPConn
-	end  atomic.Pointer[Endpoint]
-	done chan struct{}
+	conn  *net.UDPConn
+	end   atomic.Pointer[Endpoint]
+	done  chan struct{}
+	lossy bool // every third packet is lost, both ways
+	count atomic.Int32
 }
+
+func (p *port) loses() bool { return p.lossy && p.count.Add(1)%3 == 0 }
 
 func newPort(t *testing.T) *port {
 	t.Helper()
@@ -38,7 +42,7 @@ func newPort(t *testing.T) *port {
 			if err != nil {
 				return
 			}
-			if e := p.end.Load(); e != nil {
+			if e := p.end.Load(); e != nil && !p.loses() {
 				e.HandlePacket(buf[:n], netip.AddrPortFrom(src.Addr().Unmap(), src.Port()))
 			}
 		}
@@ -48,6 +52,9 @@ func newPort(t *testing.T) *port {
 }
 
 func (p *port) Send(pkt []byte, dst netip.AddrPort) error {
+	if p.loses() {
+		return nil
+	}
 	_, err := p.conn.WriteToUDPAddrPort(pkt, dst)
 	return err
 }
@@ -192,6 +199,29 @@ func TestHandshake(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+// TestHandshakeOverLossyPath: flights are sent again until they come through.
+func TestHandshakeOverLossyPath(t *testing.T) {
+	for _, role := range []Role{Active, Passive} {
+		peer, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+		require.NoError(t, err)
+		theirs := newCert(t)
+		p := newPort(t)
+		p.lossy = true
+		e, o := newTestEndpoint(t, p, newCert(t), func(c *EndpointConfig) {
+			c.Remote = func() netip.AddrPort { return addrOf(peer) }
+		})
+		require.NoError(t, e.Start(role, []Fingerprint{fingerprint(t, theirs, "sha-256")}))
+		conn, _, err := pionPeer(t, peer, addrOf(p.conn), role == Passive, theirs, dtls.SRTP_AEAD_AES_128_GCM)
+		require.NoError(t, err)
+		select {
+		case <-o.keys:
+		case err := <-o.failed:
+			t.Fatal(err)
+		}
+		_ = conn.Close()
 	}
 }
 

@@ -302,6 +302,49 @@ func TestBrowserToPhone(t *testing.T) {
 	}
 }
 
+// TestBrowserRestartsICE: after an ICE restart media goes on under the same keys.
+func TestBrowserRestartsICE(t *testing.T) {
+	for _, lite := range []bool{false, true} {
+		t.Run(fmt.Sprintf("lite %t", lite), func(t *testing.T) {
+			e := newEngine(t)
+			r := newRegistry(t, "127.0.0.1")
+			ph := newPhone(t, "127.0.0.2")
+			plain := newLeg(t, e, r, 7)
+			w := newWebRTCLeg(t, newLeg(t, e, r, 7), lite)
+			bridge(t, w, plain, ph.addr(), nil, nil)
+			b := newBrowser(t)
+			answer := func() {
+				d := webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: w.sdp(t, "passive", lite, "0")}
+				require.NoError(t, b.pc.SetRemoteDescription(d))
+			}
+			w.start(t, b.offer(t), secure.Passive, false)
+			answer()
+			var keys secure.Keys
+			select {
+			case keys = <-w.keys:
+			case <-time.After(10 * time.Second):
+				t.Fatal("no DTLS keys")
+			}
+			in, err := secure.NewInbound(keys.In)
+			require.NoError(t, err)
+			out, err := secure.NewOutbound(keys.Out)
+			require.NoError(t, err)
+			bridge(t, w, plain, ph.addr(), in, out)
+			exchange(t, b, ph, plain.rtp.LocalAddr())
+
+			again, err := b.pc.CreateOffer(&webrtc.OfferOptions{ICERestart: true})
+			require.NoError(t, err)
+			offer := b.local(t, again)
+			require.NoError(t, w.ice.Restart(connect.NewCredentials()))
+			w.start(t, offer, secure.Passive, false)
+			answer()
+			exchange(t, b, ph, plain.rtp.LocalAddr())
+			require.Eventually(t, func() bool { return w.ice.State() == connect.Connected }, 5*time.Second, 10*time.Millisecond)
+			exchange(t, b, ph, plain.rtp.LocalAddr())
+		})
+	}
+}
+
 // exchangeReports bridges RTCP: muxed with RTP on the browser's side, on a port of its own on the phone's.
 func exchangeReports(t *testing.T, b *browser, ph *phone, toBrowser netip.AddrPort) {
 	t.Helper()
@@ -333,7 +376,7 @@ func exchange(t *testing.T, b *browser, ph *phone, toBrowser netip.AddrPort) {
 				return
 			case <-time.After(5 * time.Millisecond):
 			}
-			_ = b.track.WriteRTP(&pionrtp.Packet{Header: pionrtp.Header{Version: 2, SequenceNumber: i, SSRC: 1}, Payload: []byte("from the browser")})
+			_ = b.track.WriteRTP(&pionrtp.Packet{Header: pionrtp.Header{Version: 2, SequenceNumber: i, SSRC: 1}, Payload: []byte("from the browser")}) // pion rewrites the SSRC
 			_, _ = ph.conn.WriteToUDPAddrPort(rtpPacket(t, 0xabcd, i, "from the phone"), toBrowser)
 		}
 	}()
