@@ -85,24 +85,25 @@ func (s *Step) Handle(ctx context.Context, r *request.Request) (request.Verdict,
 
 func (s *Step) user(ctx context.Context, r *request.Request) (request.Verdict, error) {
 	kind := realmKind{407, "Proxy Authentication Required", "Proxy-Authenticate", "Proxy-Authorization"}
-	identity := fromURI(r.Msg)
+	header := "From"
 	if r.Msg.Method == sip.REGISTER {
 		kind = realmKind{401, "Unauthorized", "WWW-Authenticate", "Authorization"}
-		identity = toURI(r.Msg)
+		header = "To"
 	}
-	if identity == nil {
-		return request.Done, request.Fail(400, "Bad Request", nil)
+	identity, err := request.ParseAddress(request.Header(r.Msg, header))
+	if err != nil {
+		return request.Done, request.Fail(400, "Bad "+header, err)
 	}
-	realm, own := s.Domains.Canonical(identity.Host)
+	realm, own := s.Domains.Canonical(identity.URI.Host)
 	if !own {
 		// Strangers reach nobody here except through a trunk.
 		return request.Done, request.Fail(403, "Forbidden", ErrNotYours)
 	}
-	c, header, err := s.find(r.Msg, kind.credential, realm)
+	c, consumed, err := s.find(r.Msg, kind.credential, realm)
 	if err != nil {
 		return request.Done, request.Fail(400, "Bad Authorization", err)
 	}
-	if header == nil {
+	if consumed == nil {
 		return request.Done, s.challenge(r, kind, realm, false)
 	}
 	judged, issued := s.nonces.check(c.nonce, realm)
@@ -124,14 +125,14 @@ func (s *Step) user(ctx context.Context, r *request.Request) (request.Verdict, e
 	if judged == nonceStale || !s.nonces.use(c.nonce, issued, nc) {
 		return request.Done, s.challenge(r, kind, realm, true)
 	}
-	if identity.User != c.username {
+	if identity.URI.User != c.username {
 		return request.Done, request.Fail(403, "Forbidden", ErrNotYours)
 	}
 	r.User = c.username + "@" + realm
 	// These credentials are consumed here (RFC 3261 §22.3); those for other
 	// realms travel on.
 	for _, h := range removeAll(r.Msg, kind.credential) {
-		if h != header {
+		if h != consumed {
 			r.Msg.AppendHeader(h)
 		}
 	}
@@ -167,18 +168,4 @@ func (s *Step) challenge(r *request.Request, kind realmKind, realm string, stale
 	return r.Respond(kind.code, kind.reason,
 		sip.NewHeader(kind.challenge, challenge(realm, nonce, algorithmSHA256, stale)),
 		sip.NewHeader(kind.challenge, challenge(realm, nonce, algorithmMD5, stale)))
-}
-
-func fromURI(msg *sip.Request) *sip.Uri {
-	if h := msg.From(); h != nil {
-		return &h.Address
-	}
-	return nil
-}
-
-func toURI(msg *sip.Request) *sip.Uri {
-	if h := msg.To(); h != nil {
-		return &h.Address
-	}
-	return nil
 }

@@ -24,12 +24,15 @@ const (
 // parse reads what the REGISTER asks for.
 func (s *Step) parse(r *request.Request, aor location.AoR) (*change, error) {
 	msg := r.Msg
-	cseq := msg.CSeq()
-	if cseq == nil || r.CallID() == "" {
+	c := &change{callID: r.CallID()}
+	c.cseq, _ = request.CSeq(msg)
+	if c.callID == "" {
 		return nil, request.Fail(400, "Bad Request", nil)
 	}
-	c := &change{callID: r.CallID(), cseq: cseq.SeqNo}
-	contacts := msg.GetHeaders("Contact")
+	contacts, err := request.Addresses(msg, "Contact")
+	if err != nil {
+		return nil, request.Fail(400, "Bad Contact", err)
+	}
 	if len(contacts) > maxContacts {
 		return nil, request.Fail(400, "Too Many Contacts", nil)
 	}
@@ -37,21 +40,16 @@ func (s *Step) parse(r *request.Request, aor location.AoR) (*change, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, h := range contacts {
-		contact, ok := h.(*sip.ContactHeader)
-		if !ok {
-			return nil, request.Fail(400, "Bad Contact", nil)
-		}
-		if contact.Address.Wildcard {
+	for i := range contacts {
+		if contacts[i].Wildcard() {
 			// RFC 3261 §10.3 step 6
-			expires := msg.GetHeader("Expires")
-			if len(contacts) != 1 || expires == nil || strings.TrimSpace(expires.Value()) != "0" {
+			if len(contacts) != 1 || request.Header(msg, "Expires") != "0" {
 				return nil, request.Fail(400, "Contact * needs Expires 0", nil)
 			}
 			c.all = true
 			return c, nil
 		}
-		b, lifetime, err := s.binding(r, contact)
+		b, lifetime, err := s.binding(r, &contacts[i])
 		if err != nil {
 			return nil, err
 		}
@@ -67,8 +65,8 @@ func (s *Step) parse(r *request.Request, aor location.AoR) (*change, error) {
 
 // binding makes a binding of one Contact; its lifetime is 0 if it is to be
 // removed.
-func (s *Step) binding(r *request.Request, contact *sip.ContactHeader) (location.Binding, time.Duration, error) {
-	uri := contact.Address
+func (s *Step) binding(r *request.Request, contact *request.Address) (location.Binding, time.Duration, error) {
+	uri := contact.URI
 	if uri.Scheme != "sip" && uri.Scheme != "sips" || uri.Host == "" {
 		return location.Binding{}, 0, request.Fail(400, "Bad Contact", nil)
 	}
@@ -103,16 +101,14 @@ func (s *Step) binding(r *request.Request, contact *sip.ContactHeader) (location
 }
 
 // lifetime is how long a contact asks to be bound (RFC 3261 §10.3 step 7).
-func (s *Step) lifetime(msg *sip.Request, contact *sip.ContactHeader) (time.Duration, error) {
-	text, given := request.Param(contact.Params, "expires")
+func (s *Step) lifetime(msg *sip.Request, contact *request.Address) (time.Duration, error) {
+	text, given := contact.Param("expires")
 	if !given {
-		if h := msg.GetHeader("Expires"); h != nil {
-			text, given = h.Value(), true
-		}
+		text = request.Header(msg, "Expires")
 	}
 	// A value that is no number counts as absent (RFC 3261 §10.2.1.1).
 	seconds, err := strconv.ParseUint(strings.TrimSpace(text), 10, 32)
-	if !given || err != nil {
+	if err != nil {
 		return s.DefaultExpires, nil
 	}
 	lifetime := time.Duration(seconds) * time.Second
@@ -185,66 +181,25 @@ func quality(params sip.HeaderParams) int {
 }
 
 func userAgent(msg *sip.Request) string {
-	h := msg.GetHeader("User-Agent")
-	if h == nil {
-		return ""
-	}
-	return h.Value()[:min(len(h.Value()), maxUserAgent)]
+	value := request.Header(msg, "User-Agent")
+	return value[:min(len(value), maxUserAgent)]
 }
 
 // paths returns the URIs of all Path headers, topmost first.
 func paths(msg *sip.Request) ([]string, error) {
-	var out []string
-	for _, entry := range listed(msg, "Path") {
-		var uri sip.Uri
-		var params sip.HeaderParams
-		if _, err := sip.ParseAddressValue(entry, &uri, &params); err != nil || (uri.Scheme != "sip" && uri.Scheme != "sips") {
-			return nil, request.Fail(400, "Bad Path", err)
-		}
-		out = append(out, uri.String())
+	list, err := request.Addresses(msg, "Path")
+	if err != nil {
+		return nil, request.Fail(400, "Bad Path", err)
 	}
-	if len(out) > maxPath {
+	if len(list) > maxPath {
 		return nil, request.Fail(400, "Path Too Long", nil)
 	}
-	return out, nil
-}
-
-// listed returns the entries of all headers of that name, split at commas
-// outside quotes and angle brackets.
-func listed(msg *sip.Request, name string) []string {
-	var out []string
-	for _, h := range msg.GetHeaders(name) {
-		value, start, quoted, bracketed := h.Value(), 0, false, false
-		for i := 0; i <= len(value); i++ {
-			if i < len(value) {
-				switch value[i] {
-				case '\\':
-					if quoted {
-						i++
-					}
-					continue
-				case '"':
-					quoted = !quoted
-					continue
-				case '<', '>':
-					if !quoted {
-						bracketed = value[i] == '<'
-					}
-					continue
-				case ',':
-					if quoted || bracketed {
-						continue
-					}
-				default:
-					continue
-				}
-			}
-			end := min(i, len(value))
-			if entry := strings.TrimSpace(value[start:end]); entry != "" {
-				out = append(out, entry)
-			}
-			start = end + 1
+	out := make([]string, 0, len(list))
+	for i := range list {
+		if s := list[i].URI.Scheme; s != "sip" && s != "sips" {
+			return nil, request.Fail(400, "Bad Path", nil)
 		}
+		out = append(out, list[i].URI.String())
 	}
-	return out
+	return out, nil
 }

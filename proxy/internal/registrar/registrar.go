@@ -72,9 +72,11 @@ func (s *Step) Handle(_ context.Context, r *request.Request) (request.Verdict, e
 		return request.Continue, nil
 	}
 	var unknown []string
-	for _, tag := range listed(r.Msg, "Require") {
-		if !supported(tag) {
-			unknown = append(unknown, tag)
+	for _, h := range r.Msg.GetHeaders("Require") {
+		for _, tag := range request.SplitList(h.Value()) {
+			if !supported(tag) {
+				unknown = append(unknown, tag)
+			}
 		}
 	}
 	if len(unknown) > 0 {
@@ -118,18 +120,18 @@ func (s *Step) Handle(_ context.Context, r *request.Request) (request.Verdict, e
 }
 
 func (s *Step) addressOfRecord(r *request.Request) (location.AoR, error) {
-	to := r.Msg.To()
-	if to == nil || to.Address.User == "" {
-		return "", request.Fail(400, "Bad To", nil)
+	to, err := request.ParseAddress(request.Header(r.Msg, "To"))
+	if err != nil || to.URI.User == "" {
+		return "", request.Fail(400, "Bad To", err)
 	}
-	domain, own := s.Domains.Canonical(to.Address.Host)
+	domain, own := s.Domains.Canonical(to.URI.Host)
 	if !own {
 		return "", request.Fail(404, "Not Found", nil)
 	}
-	if r.User != to.Address.User+"@"+domain {
+	if r.User != to.URI.User+"@"+domain {
 		return "", request.Fail(403, "Forbidden", nil)
 	}
-	return location.NewAoR(to.Address.User, domain), nil
+	return location.NewAoR(to.URI.User, domain), nil
 }
 
 // headers are those of the 200: all bindings that now exist, and the Path that

@@ -217,13 +217,3 @@ func TestDirectContacts(t *testing.T) {
 	require.True(t, list[0].Direct)
 	require.False(t, list[1].Direct, "behind a NAT, or somebody else")
 }
-
-func FuzzListed(f *testing.F) {
-	f.Add(`<sip:a;x="b,c">, "d\",e" <sip:f,g>`)
-	f.Fuzz(func(t *testing.T, s string) {
-		req := sip.NewRequest(sip.REGISTER, sip.Uri{Host: "x"})
-		req.AppendHeader(sip.NewHeader("Path", s))
-		listed(req, "Path")
-		_, _ = paths(req)
-	})
-}

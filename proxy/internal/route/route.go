@@ -1,0 +1,205 @@
+// Package route is the step that decides where a request goes that belongs to
+// no dialog: to the contacts of a registered user, to a next hop, or nowhere.
+package route
+
+import (
+	"context"
+	"errors"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/emiago/sipgo/sip"
+	"go.uber.org/zap"
+
+	"github.com/tandem-sbc/tandem/proxy/internal/location"
+	"github.com/tandem-sbc/tandem/proxy/internal/request"
+)
+
+// Table is where bindings are looked up.
+type Table interface {
+	Lookup(aor location.AoR) []location.Binding
+}
+
+// Domains tells which domains are the proxy's own.
+type Domains interface {
+	// Canonical returns the own domain that host stands for; ok is false if it
+	// is a foreign one.
+	Canonical(host string) (domain string, ok bool)
+}
+
+// Users tells whether an account exists.
+type Users interface {
+	Exists(ctx context.Context, user, domain string) (bool, error)
+}
+
+// Rule is one static route. Its zero matches nobody; see Matches.
+type Rule struct {
+	Name    string
+	Users   bool     // for requests of authenticated users
+	Trunks  []string // for requests of these trunks
+	Domain  string   // it is this one; "*" = any
+	Prefix  string   // the user part begins with
+	Pattern *regexp.Regexp
+	Strip   int    // characters taken off the user part
+	Add     string // put in front of it
+
+	Action  Action
+	NextHop sip.Uri // of ActionSend; its user part is taken from the request
+	Profile string  // leg profile towards the next hop
+	Timeout time.Duration
+}
+
+// Action is what a rule does.
+type Action uint8
+
+// The actions of a rule.
+const (
+	ActionRegistered Action = iota // to the contacts of the registered user
+	ActionSend                     // to the next hop
+	ActionReject                   // 403
+)
+
+// Config is what the step needs.
+type Config struct {
+	Table       Table
+	Domains     Domains
+	Users       Users
+	Connections request.Connections
+	Rules       []Rule // the first that matches is taken
+}
+
+// Step finds targets.
+type Step struct{ Config }
+
+// New returns the step.
+func New(c Config) *Step { return &Step{c} }
+
+// Reasons to refuse; they are logged as causes.
+var (
+	ErrNoRoute     = errors.New("no route for this domain")
+	ErrRejected    = errors.New("rejected by a route")
+	ErrUnreachable = errors.New("no contact can be reached")
+)
+
+// Handle sets the targets of a request that has none.
+func (s *Step) Handle(ctx context.Context, r *request.Request) (request.Verdict, error) {
+	if len(r.Targets) > 0 || r.Msg.Method == sip.REGISTER {
+		return request.Continue, nil
+	}
+	uri := r.Msg.Recipient
+	domain, own := s.Domains.Canonical(uri.Host)
+	user := uri.User
+	for i := range s.Rules {
+		rule := &s.Rules[i]
+		if !rule.matches(r, user, domain, own) {
+			continue
+		}
+		r.Log.Debug("route", zap.String("route", rule.Name))
+		user = rule.rewrite(user)
+		switch rule.Action {
+		case ActionReject:
+			return request.Done, request.Fail(403, "Forbidden", ErrRejected)
+		case ActionSend:
+			r.Targets = []request.Target{rule.target(user)}
+			return request.Continue, nil
+		}
+		break
+	}
+	if !own {
+		return request.Done, request.Fail(404, "Not Found", ErrNoRoute)
+	}
+	if user == "" {
+		if r.Msg.Method == sip.OPTIONS { // RFC 3261 §11: the proxy itself is asked
+			return request.Done, r.Respond(200, "OK", sip.NewHeader("Accept", "application/sdp"),
+				sip.NewHeader("Supported", "path"))
+		}
+		return request.Done, request.Fail(484, "Address Incomplete", nil)
+	}
+	return s.registered(ctx, r, user, domain)
+}
+
+// matches reports whether the rule is for this request.
+func (rule *Rule) matches(r *request.Request, user, domain string, own bool) bool {
+	switch {
+	case r.Trunk != "" && !slices.Contains(rule.Trunks, r.Trunk):
+		return false
+	case r.Trunk == "" && !(rule.Users && r.User != ""):
+		return false
+	}
+	switch rule.Domain {
+	case "*":
+	case "":
+		if !own {
+			return false
+		}
+	default:
+		if !strings.EqualFold(rule.Domain, r.Msg.Recipient.Host) && !(own && strings.EqualFold(rule.Domain, domain)) {
+			return false
+		}
+	}
+	if rule.Pattern != nil && !rule.Pattern.MatchString(user) {
+		return false
+	}
+	return strings.HasPrefix(user, rule.Prefix)
+}
+
+func (rule *Rule) rewrite(user string) string {
+	return rule.Add + user[min(rule.Strip, len(user)):]
+}
+
+func (rule *Rule) target(user string) request.Target {
+	uri := *rule.NextHop.Clone()
+	uri.User = user
+	return request.Target{URI: uri, Profile: rule.Profile, Q: 1000, Timeout: rule.Timeout}
+}
+
+// registered sets the contacts of a user of an own domain as targets.
+func (s *Step) registered(ctx context.Context, r *request.Request, user, domain string) (request.Verdict, error) {
+	aor := location.NewAoR(user, domain)
+	bindings := s.Table.Lookup(aor)
+	for i := range bindings {
+		if t, ok := s.bound(&bindings[i]); ok {
+			r.Targets = append(r.Targets, t)
+		}
+	}
+	if len(r.Targets) > 0 {
+		return request.Continue, nil
+	}
+	if len(bindings) == 0 {
+		exists, err := s.Users.Exists(ctx, user, domain)
+		if err != nil {
+			return request.Done, request.Fail(500, "Server Internal Error", err)
+		}
+		if !exists {
+			return request.Done, request.Fail(404, "Not Found", nil)
+		}
+	}
+	return request.Done, request.Fail(480, "Temporarily Unavailable", ErrUnreachable)
+}
+
+// bound makes a target of a binding; ok is false if its connection is gone and
+// its contact must not be dialled.
+func (s *Step) bound(b *location.Binding) (request.Target, bool) {
+	t := request.Target{Profile: b.Profile, AoR: string(b.AoR), Q: b.Q}
+	if err := request.ParseURI(b.Contact, &t.URI); err != nil {
+		return t, false
+	}
+	for _, p := range b.Path {
+		var uri sip.Uri
+		if err := request.ParseURI(p, &uri); err != nil {
+			return t, false
+		}
+		t.Route = append(t.Route, uri)
+	}
+	if b.Connection == "" {
+		return t, b.Direct
+	}
+	conn, ok := s.Connections.Get(request.ConnectionID(b.Connection))
+	if ok && request.Alive(conn) {
+		t.Conn = conn
+		return t, true
+	}
+	return t, b.Direct
+}
