@@ -39,7 +39,44 @@ func TestBrowserAndPhone(t *testing.T) {
 			s.checkEnded(t)
 			s.checkRecording(t)
 		})
+		t.Run("browser-calls-browser", func(t *testing.T) {
+			defer s.clear(t)
+			browserCallsBrowser(t, s)
+		})
 	})
+}
+
+// browserCallsBrowser: with a page of the other library as the peer, both legs
+// are WebRTC.
+func browserCallsBrowser(t *testing.T, s *stack) {
+	library := map[string]string{"jssip": "sipjs", "sipjs": "jssip"}[s.library]
+	other, err := s.browser.OpenPage(s.cell.String()+" "+s.library+" other", library, harness.OtherUser, s.signalling.WSS, ringLimit)
+	s.must(t, err)
+	defer func() { s.must(t, other.Close()) }()
+	s.must(t, s.page.Reset())
+	s.must(t, s.page.Call(harness.OtherUser))
+	_, err = other.Until(stepLimit, "incoming")
+	s.must(t, err)
+	s.must(t, other.Answer())
+	for _, page := range []*harness.Page{s.page, other} {
+		_, err = page.Until(stepLimit, "confirmed")
+		s.must(t, err)
+	}
+	for _, page := range []*harness.Page{s.page, other} {
+		s.must(t, hears(page, browserHz))
+		s.must(t, s.media.Busy())
+		messages, err := page.Messages()
+		s.must(t, err)
+		for _, sdp := range received(messages) {
+			if err := browserSDP(sdp); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	s.must(t, other.Hangup())
+	_, err = s.page.Until(stepLimit, "ended")
+	s.must(t, err)
+	s.must(t, eventually(s.media.Idle))
 }
 
 // A caller says which side starts a call.
@@ -134,9 +171,11 @@ func (s *stack) checkAudio(t *testing.T) {
 	s.must(t, s.media.Busy())
 }
 
-func (s *stack) pageHears(want float64) error {
+func (s *stack) pageHears(want float64) error { return hears(s.page, want) }
+
+func hears(page *harness.Page, want float64) error {
 	return eventually(func() error {
-		got, err := s.page.Tone()
+		got, err := page.Tone()
 		if err == nil && math.Abs(got-want) > toneMargin {
 			err = fmt.Errorf("the page hears %.0f Hz, want %.0f Hz", got, want)
 		}

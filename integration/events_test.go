@@ -167,7 +167,7 @@ func cancelCrossesAnswer(t *testing.T, s *stack) {
 		s.checkEnded(t)
 		s.countOutcome(t, fromBrowser, outcomes)
 	}
-	for _, delay := range []time.Duration{-80, -50, -35, -25, -15, -5, 5} {
+	for _, delay := range []time.Duration{-160, -140, -120, -60, -35, -20, -5, 5} {
 		s.ring(t, fromPhone, "")
 		answered := make(chan error, 1)
 		go func() {

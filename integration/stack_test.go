@@ -103,7 +103,7 @@ func (s *stack) openPage(t *testing.T) {
 	t.Helper()
 	name := s.cell.String() + " " + s.library
 	var err error
-	if s.page, err = s.browser.OpenPage(name, s.library, s.signalling.WSS, ringLimit); err != nil {
+	if s.page, err = s.browser.OpenPage(name, s.library, harness.PageUser, s.signalling.WSS, ringLimit); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -34,19 +34,22 @@ type Message struct {
 	Text string
 }
 
-// PageUser is the user of every page; each stack has a proxy of its own.
-const PageUser = "page"
+// Users of pages; each stack has a proxy of its own.
+const (
+	PageUser  = "page"
+	OtherUser = "other" // of a second page
+)
 
-// OpenPage opens a page called name and registers PageUser through the proxy at
+// OpenPage opens a page called name and registers user through the proxy at
 // server (a WebSocket URL). The page refuses a call unanswered for ring.
-func (b *Browser) OpenPage(name, library, server string, ring time.Duration) (*Page, error) {
+func (b *Browser) OpenPage(name, library, user, server string, ring time.Duration) (*Page, error) {
 	p := &Page{browser: b, name: name}
 	if err := p.do("open", nil, nil); err != nil {
 		return nil, err
 	}
 	account := map[string]any{
-		"library": library, "server": server, "uri": "sip:" + PageUser + "@" + Domain,
-		"user": PageUser, "password": Password, "ringSeconds": int(ring.Seconds()),
+		"library": library, "server": server, "uri": "sip:" + user + "@" + Domain,
+		"user": user, "password": Password, "ringSeconds": int(ring.Seconds()),
 	}
 	return p, p.do("register", account, nil)
 }

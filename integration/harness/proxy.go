@@ -45,7 +45,7 @@ func StartProxy(program, host, ngAddress, dir string) (*Signalling, error) {
 		ports[i] = strconv.Itoa(port)
 	}
 	var accounts strings.Builder
-	for _, user := range slices.Concat(PhoneUsers, []string{PageUser}) {
+	for _, user := range slices.Concat(PhoneUsers, []string{PageUser, OtherUser}) {
 		fmt.Fprintf(&accounts, "  - {name: %q, password: %q}\n", user, Password)
 	}
 	text := fmt.Sprintf(proxyConfig, host, ports[0], ports[1], accounts.String(), RingTime,
