@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -84,4 +86,41 @@ func (d *daemon) random(r *rand.Rand, bodies []string) {
 		_, err := d.client.Answer(ctx, req)
 		require.NotErrorIs(d.t, err, context.DeadlineExceeded)
 	}
+}
+
+// TestGarbageOnMediaPorts pours packets of strangers on the ports of a call
+// between a browser and a phone. The call goes on, and nobody else hears it.
+func TestGarbageOnMediaPorts(t *testing.T) {
+	d := startDaemon(t, nil)
+	b, p, stranger := newBrowser(t), newPhone(t, "127.0.0.1"), newPhone(t, "127.0.0.1")
+	_, toBrowser := callPhone(d, b, p, nil)
+	talk(t, b, p)
+	number, err := strconv.Atoi(strings.Fields(line(toBrowser, "m=audio"))[1])
+	require.NoError(t, err)
+	browserPort := netip.AddrPortFrom(p.toRTP.Addr(), uint16(number))
+	r := rand.New(rand.NewPCG(1, 2))
+	// First bytes of STUN, DTLS, TURN channels, RTP and of nothing (RFC 7983).
+	first := []byte{0, 1, 2, 20, 22, 23, 63, 64, 79, 127, 128, 144, 191, 192, 255}
+	for i := range 4000 {
+		pkt := make([]byte, r.IntN(1500))
+		for j := range pkt {
+			pkt[j] = byte(r.Uint32())
+		}
+		if len(pkt) > 8 {
+			pkt[0] = first[i%len(first)]
+			if pkt[0] < 2 { // a message type and the magic cookie of STUN
+				copy(pkt[1:], []byte{1, 0, byte(len(pkt)), 0x21, 0x12, 0xa4, 0x42})
+			}
+		}
+		to := []netip.AddrPort{browserPort, p.toRTP, p.toRTCP}[i%3]
+		_, _ = stranger.rtp.WriteToUDPAddrPort(pkt, to)
+		if i%100 == 0 {
+			time.Sleep(time.Millisecond) // or the kernel drops most
+		}
+	}
+	talk(t, b, p)
+	require.Zero(t, d.app.server.Counters().Panics)
+	require.NotZero(t, d.query("call").RTP.Errors)
+	require.Empty(t, stranger.payloads)
+	d.delete(&ng.Request{CallID: "call"})
 }

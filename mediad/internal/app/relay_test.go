@@ -247,3 +247,40 @@ func TestStrangerDoesNotTakeOverACall(t *testing.T) {
 	}
 	d.delete(&ng.Request{CallID: "call"})
 }
+
+// TestLateOffer is an INVITE without SDP: the callee offers in its 200, the
+// caller answers in its ACK.
+func TestLateOffer(t *testing.T) {
+	d := startDaemon(t, nil)
+	a, b := newPhone(t, "127.0.0.1"), newPhone(t, "127.0.0.1")
+	a.told(d.offer(&ng.Request{CallID: "call", FromTag: "b", ToTag: "a", SDP: b.sdp(0), ICE: ng.ICERemove}))
+	b.told(d.answer(&ng.Request{CallID: "call", FromTag: "b", ToTag: "a", SDP: a.sdp(0), ICE: ng.ICERemove}))
+	talk(t, a, b)
+	require.Len(t, d.query("call").Tags, 2)
+	d.delete(&ng.Request{CallID: "call"})
+}
+
+func TestResetStartsOver(t *testing.T) {
+	d := startDaemon(t, nil)
+	a, b := newPhone(t, "127.0.0.1"), newPhone(t, "127.0.0.1")
+	first, _ := connectPhones(d, a, b, nil)
+	talk(t, a, b)
+	b = newPhone(t, "127.0.0.1") // the call has been transferred
+	second, _ := connectPhones(d, a, b, func(r *ng.Request) { r.ToTag = "b"; r.Flags.Set(ng.FlagReset) })
+	require.NotEqual(t, line(first, "m="), line(second, "m="))
+	talk(t, a, b)
+	reports(t, a, b)
+	d.delete(&ng.Request{CallID: "call"})
+}
+
+func TestLoopProtectReturnsTheBodyAsItCame(t *testing.T) {
+	d := startDaemon(t, nil)
+	a := newPhone(t, "127.0.0.1")
+	protect := ng.FlagsOf(ng.FlagLoopProtect)
+	once := d.offer(&ng.Request{CallID: "call", FromTag: "a", SDP: a.sdp(0), Flags: protect})
+	require.NotEqual(t, a.sdp(0), once)
+	require.Equal(t, once, d.offer(&ng.Request{CallID: "call", FromTag: "a", SDP: once, Flags: protect}))
+	require.Equal(t, once, d.offer(&ng.Request{CallID: "looped", FromTag: "a", SDP: once, Flags: protect}))
+	require.Equal(t, []string{"call"}, d.list())
+	d.delete(&ng.Request{CallID: "call"})
+}
