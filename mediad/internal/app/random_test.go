@@ -32,11 +32,13 @@ func TestAnyOrderOfCommands(t *testing.T) {
 		plainPhone.sdp(0) + "m=video 4000 RTP/AVP 96\r\nm=image 4002 udptl t38\r\n",
 		web[:len(web)/2], "v=0\r\n", "m=\r\n",
 	}
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
 	deadline := time.Now().Add(2 * time.Second)
 	var wg sync.WaitGroup
 	for worker := range 4 {
 		wg.Go(func() {
-			r := rand.New(rand.NewPCG(uint64(worker), 1))
+			r := rand.New(rand.NewPCG(seed, uint64(worker)))
 			for time.Now().Before(deadline) {
 				d.random(r, bodies)
 			}

@@ -70,8 +70,9 @@ func (p *party) forOffer() terms {
 	return t
 }
 
-// forAnswer returns the terms that an answer changes: those of the offer.
-func (p *party) forAnswer() terms {
+// latest returns the terms that an answer or a candidate belongs to: those of
+// the open offer, if there is one.
+func (p *party) latest() terms {
 	if p.open != nil {
 		return *p.open
 	}

@@ -98,7 +98,7 @@ func (c *Call) answerDialogue(req *ng.Request, now time.Time) (dialogue, error) 
 		// It got the same offer as the one before, so it sends to the same
 		// ports of ours.
 		d.from, d.testator = newParty(req.ToTag, now), known
-		d.from.present = known.forAnswer()
+		d.from.present = known.latest()
 		d.from.present.snapshot.Tag = req.ToTag
 	case len(known.aliases) >= maxAliases:
 		return dialogue{}, ng.ReasonInvalidAssociation

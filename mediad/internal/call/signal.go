@@ -85,8 +85,8 @@ func (c *Call) signal(req *ng.Request, find func(*ng.Request, time.Time) (dialog
 		return "", leftovers{}, fmt.Errorf("%w: too many parties", ng.ReasonInvalidAssociation)
 	}
 	from, to := d.from.forOffer(), d.to.forOffer()
-	if req.Command == ng.CommandAnswer {
-		from, to = d.from.forAnswer(), d.to.forAnswer()
+	if req.Command == ng.CommandAnswer || req.Flags.Has(ng.FlagFragment) {
+		from, to = d.from.latest(), d.to.latest()
 	}
 	plan, err := negotiate.NewPlan(req, from.snapshot, to.snapshot, c.registry.cfg.Negotiate)
 	switch {
@@ -224,7 +224,7 @@ func (c *Call) trickle(p *party, plan *negotiate.Plan) {
 	if p.open != nil {
 		t = p.open
 	}
-	t.snapshot = plan.From
+	t.snapshot = plan.From // made from that of t
 	for i, m := range t.medias {
 		m.side.Remote.ICE = t.snapshot.Sides[i].Remote.ICE
 		m.trickle(&m.side.Remote.ICE)
