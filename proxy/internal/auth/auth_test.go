@@ -105,7 +105,6 @@ func (r *recorder) Send(res *sip.Response) error {
 
 type domains struct{}
 
-func (domains) Default() string { return "example.org" }
 func (domains) Canonical(host string) (string, bool) {
 	return "example.org", strings.EqualFold(host, "example.org") || host == "127.0.0.1"
 }

@@ -17,8 +17,6 @@ type Domains interface {
 	// Canonical returns the own domain that host stands for; ok is false if it
 	// is a foreign one.
 	Canonical(host string) (domain string, ok bool)
-	// Default is the domain that stands for the proxy itself.
-	Default() string
 }
 
 // Trunk is a peer known by its source address.

@@ -46,9 +46,9 @@ type Rule struct {
 	Add     string // put in front of it
 
 	Action  Action
-	NextHop sip.Uri // of ActionSend; its user part is taken from the request
-	Profile string  // leg profile towards the next hop
-	Timeout time.Duration
+	NextHop sip.Uri       // of ActionSend; its user part is taken from the request
+	Profile string        // leg profile towards the next hop
+	Timeout time.Duration // of ringing; 0 = Timer C alone
 }
 
 // Action is what a rule does.
@@ -91,6 +91,7 @@ func (s *Step) Handle(ctx context.Context, r *request.Request) (request.Verdict,
 	uri := r.Msg.Recipient
 	domain, own := s.Domains.Canonical(uri.Host)
 	user := uri.User
+	var ringing time.Duration
 	for i := range s.Rules {
 		rule := &s.Rules[i]
 		if !rule.matches(r, user, domain, own) {
@@ -105,6 +106,7 @@ func (s *Step) Handle(ctx context.Context, r *request.Request) (request.Verdict,
 			r.Targets = []request.Target{rule.target(user)}
 			return request.Continue, nil
 		}
+		ringing = rule.Timeout
 		break
 	}
 	if !own {
@@ -117,7 +119,7 @@ func (s *Step) Handle(ctx context.Context, r *request.Request) (request.Verdict,
 		}
 		return request.Done, request.Fail(484, "Address Incomplete", nil)
 	}
-	return s.registered(ctx, r, user, domain)
+	return s.registered(ctx, r, user, domain, ringing)
 }
 
 // matches reports whether the rule is for this request.
@@ -156,11 +158,12 @@ func (rule *Rule) target(user string) request.Target {
 }
 
 // registered sets the contacts of a user of an own domain as targets.
-func (s *Step) registered(ctx context.Context, r *request.Request, user, domain string) (request.Verdict, error) {
+func (s *Step) registered(ctx context.Context, r *request.Request, user, domain string, ringing time.Duration) (request.Verdict, error) {
 	aor := location.NewAoR(user, domain)
 	bindings := s.Table.Lookup(aor)
 	for i := range bindings {
 		if t, ok := s.bound(&bindings[i]); ok {
+			t.Timeout = ringing
 			r.Targets = append(r.Targets, t)
 		}
 	}

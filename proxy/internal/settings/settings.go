@@ -120,7 +120,14 @@ type Web struct {
 	Phone bool `yaml:"phone"` // the web phone page
 	Demo  bool `yaml:"demo"`  // tell the page an account and what to dial
 	// DemoUser is the account that is told, password included.
-	DemoUser string `yaml:"demo_user"`
+	DemoUser string       `yaml:"demo_user"`
+	Dial     []Suggestion `yaml:"dial"` // numbers that the page proposes in demo mode
+}
+
+// Suggestion is a number with what one hears there.
+type Suggestion struct {
+	Number string `yaml:"number"`
+	Text   string `yaml:"text"`
 }
 
 // Limits bound what peers can make the proxy hold.
@@ -187,8 +194,8 @@ func Default() Settings {
 			Ping:                 conf.Duration(25 * time.Second),
 			Transactions:         100000,
 			Calls:                50000,
-			RequestsPerSecond:    200,
-			Burst:                1000,
+			RequestsPerSecond:    1000,
+			Burst:                2000,
 		},
 		Log: Log{Level: "info", Format: "console"},
 	}

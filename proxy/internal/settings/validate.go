@@ -248,6 +248,17 @@ func validateNode(node string) error {
 	return nil
 }
 
+// SplitNode splits a validated udp:host:port[=weight] into the address and the
+// weight, 1 if it is not given.
+func SplitNode(node string) (address string, weight int) {
+	address, text, weighted := strings.Cut(strings.TrimPrefix(node, "udp:"), "=")
+	if !weighted {
+		return address, 1
+	}
+	weight, _ = strconv.Atoi(text)
+	return address, weight
+}
+
 func (s *Settings) validateRest(doc *conf.Document) {
 	if s.Storage.Path == "" {
 		doc.Fault("storage.path", "missing")

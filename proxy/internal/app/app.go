@@ -1,0 +1,311 @@
+// Package app wires the proxy: it builds all parts in order, and closes them in
+// reverse.
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/tandem-sbc/tandem/ng-protocol/ngclient"
+	"github.com/tandem-sbc/tandem/pkg/telemetry"
+	"github.com/tandem-sbc/tandem/proxy/internal/auth"
+	"github.com/tandem-sbc/tandem/proxy/internal/bridge"
+	"github.com/tandem-sbc/tandem/proxy/internal/chain"
+	"github.com/tandem-sbc/tandem/proxy/internal/dialog"
+	"github.com/tandem-sbc/tandem/proxy/internal/edge"
+	"github.com/tandem-sbc/tandem/proxy/internal/forward"
+	"github.com/tandem-sbc/tandem/proxy/internal/localca"
+	"github.com/tandem-sbc/tandem/proxy/internal/location"
+	"github.com/tandem-sbc/tandem/proxy/internal/registrar"
+	"github.com/tandem-sbc/tandem/proxy/internal/request"
+	"github.com/tandem-sbc/tandem/proxy/internal/resolve"
+	"github.com/tandem-sbc/tandem/proxy/internal/route"
+	"github.com/tandem-sbc/tandem/proxy/internal/screen"
+	"github.com/tandem-sbc/tandem/proxy/internal/settings"
+	"github.com/tandem-sbc/tandem/proxy/internal/store/sqlite"
+	"github.com/tandem-sbc/tandem/proxy/internal/transaction"
+	"github.com/tandem-sbc/tandem/proxy/internal/webphone"
+)
+
+// usedNonces is how many used nonces are remembered: at 5 minutes' life and a
+// refresh a user every 5 minutes, that many users.
+const usedNonces = 100_000
+
+// avoidHop is how long a next hop that failed is tried last.
+const avoidHop = 30 * time.Second
+
+// App is a running proxy.
+type App struct {
+	settings *settings.Settings
+	log      *zap.Logger
+	closers  []func() error // in the order of building
+
+	db     *sqlite.DB
+	edge   *edge.Edge
+	media  *ngclient.Client // nil if no nodes are configured
+	bridge *bridge.Step     // nil if no nodes are configured
+	table  *location.Table
+	layer  *transaction.Layer
+	keeper *dialog.Keeper
+}
+
+// Start builds and starts a proxy. On error nothing is left running.
+func Start(ctx context.Context, s *settings.Settings, log *zap.Logger) (_ *App, err error) {
+	a := &App{settings: s, log: log}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.Close())
+		}
+	}()
+	for _, step := range []func(context.Context) error{
+		a.openStore, a.openEdge, a.openMedia, a.openTable, a.openChain,
+	} {
+		if err := step(ctx); err != nil {
+			return nil, err
+		}
+	}
+	log.Info("proxy ready")
+	return a, nil
+}
+
+// Listeners tells what is bound, in the order of the configuration.
+func (a *App) Listeners() []edge.Bound { return a.edge.Listeners() }
+
+// Close stops everything, what was started last first.
+func (a *App) Close() error {
+	var errs []error
+	for i := len(a.closers) - 1; i >= 0; i-- {
+		errs = append(errs, a.closers[i]())
+	}
+	a.closers = nil
+	return errors.Join(errs...)
+}
+
+func (a *App) onClose(f func()) {
+	a.closers = append(a.closers, func() error { f(); return nil })
+}
+
+func (a *App) openStore(ctx context.Context) (err error) {
+	if a.db, err = sqlite.Open(ctx, a.settings.Storage.Path); err != nil {
+		return err
+	}
+	a.closers = append(a.closers, a.db.Close)
+	return nil
+}
+
+func (a *App) openEdge(context.Context) (err error) {
+	s := a.settings
+	var certificates *tls.Config
+	listeners := make([]edge.Listener, 0, len(s.Listeners))
+	pages := a.pages()
+	for _, l := range s.Listeners {
+		host, err := netip.ParseAddr(l.Address.Host)
+		if err != nil {
+			return fmt.Errorf("listener %s: %w", l.Name, err)
+		}
+		e := edge.Listener{
+			Name: l.Name, Transport: request.Transport(l.Transport), Address: netip.AddrPortFrom(host, l.Address.Port),
+			AdvertisedHost: l.Advertised.Host, AdvertisedPort: l.Advertised.Port,
+			Profile: l.Profile, Path: l.Path, Origins: l.Origins,
+		}
+		if e.Transport.WebSocket() {
+			e.Pages = pages
+		}
+		if e.Transport.Secure() {
+			if certificates == nil {
+				if certificates, err = a.certificates(); err != nil {
+					return err
+				}
+			}
+			e.TLS = certificates
+		}
+		listeners = append(listeners, e)
+	}
+	l := s.Limits
+	a.edge, err = edge.New(listeners, edge.Limits{
+		Header: int(l.Header), Body: int(l.Body), Connections: l.Connections, ConnectionsPerSource: l.ConnectionsPerSource,
+		Handshake: time.Duration(l.Handshake), Idle: time.Duration(l.Idle), Ping: time.Duration(l.Ping),
+	}, a.log)
+	if err != nil {
+		return err
+	}
+	a.onClose(a.edge.Close)
+	return nil
+}
+
+// certificates loads the configured certificate, or that of the local CA.
+func (a *App) certificates() (*tls.Config, error) {
+	s := a.settings
+	if s.TLS.Certificate != "" {
+		c, err := tls.LoadX509KeyPair(s.TLS.Certificate, s.TLS.Key)
+		if err != nil {
+			return nil, fmt.Errorf("certificate: %w", err)
+		}
+		return &tls.Config{Certificates: []tls.Certificate{c}, MinVersion: tls.VersionTLS12}, nil
+	}
+	result, err := localca.Ensure(localca.Config{Dir: s.TLS.LocalCA, Names: a.names()})
+	if err != nil {
+		return nil, err
+	}
+	a.log.Info("certificate of the local CA", zap.String("ca", result.CAFile), zap.Bool("renewed", result.Renewed),
+		zap.Time("until", result.Certificate.Leaf.NotAfter))
+	return &tls.Config{Certificates: []tls.Certificate{result.Certificate}, MinVersion: tls.VersionTLS12}, nil
+}
+
+// names are the names and addresses that peers may call the proxy by.
+func (a *App) names() []string {
+	names := append([]string(nil), a.settings.Domains...)
+	for _, l := range a.settings.Listeners {
+		if l.Advertised.Host != "" {
+			names = append(names, l.Advertised.Host)
+		}
+	}
+	return names
+}
+
+// pages is what WebSocket listeners serve to a browser besides SIP.
+func (a *App) pages() http.Handler {
+	s := a.settings
+	if !s.Web.Phone {
+		return nil
+	}
+	config := webphone.Config{Domain: s.Domains[0]}
+	for _, l := range s.Listeners {
+		if l.Transport == string(request.WSS) || config.WSPath == "" {
+			config.WSPath = l.Path
+		}
+	}
+	if s.Web.Demo {
+		for _, u := range s.Users {
+			if u.Name == s.Web.DemoUser {
+				config.Users = append(config.Users, webphone.User{User: u.Name, Password: u.Password.Reveal()})
+			}
+		}
+		for _, d := range s.Web.Dial {
+			config.Dial = append(config.Dial, webphone.Suggestion{Number: d.Number, Text: d.Text})
+		}
+	}
+	return webphone.Handler(config)
+}
+
+func (a *App) openMedia(context.Context) (err error) {
+	m := a.settings.Media
+	if len(m.Nodes) == 0 {
+		a.log.Warn("no media nodes: SDP goes through as it is")
+		return nil
+	}
+	nodes := make([]ngclient.NodeConfig, 0, len(m.Nodes))
+	for _, n := range m.Nodes {
+		address, weight := settings.SplitNode(n)
+		nodes = append(nodes, ngclient.NodeConfig{Address: address, Weight: weight})
+	}
+	a.media, err = ngclient.New(ngclient.Config{
+		Nodes: nodes, Interval: time.Duration(m.Retransmit), Deadline: time.Duration(m.Timeout),
+		PingInterval: time.Duration(m.PingInterval), Log: telemetry.Slog(a.log.Named("media")),
+	})
+	if err != nil {
+		return err
+	}
+	a.closers = append(a.closers, a.media.Close)
+	profiles, err := compileProfiles(a.settings)
+	if err != nil {
+		return err
+	}
+	a.bridge = bridge.New(bridge.Config{
+		Media: a.media, Profiles: profiles, MaxCalls: m.MaxCalls, Timeout: time.Duration(m.Timeout), Log: a.log.Named("bridge"),
+	})
+	a.onClose(a.bridge.Close)
+	return nil
+}
+
+func (a *App) openTable(ctx context.Context) error {
+	a.table = location.NewTable(a.db, a.log.Named("location"))
+	if err := a.table.Start(ctx); err != nil {
+		return err
+	}
+	a.closers = append(a.closers, a.table.Close)
+	return nil
+}
+
+func (a *App) openChain(ctx context.Context) error {
+	s := a.settings
+	nonceKey, err := a.db.Key(ctx, "nonce")
+	if err != nil {
+		return err
+	}
+	sealKey, err := a.db.Key(ctx, "record-route")
+	if err != nil {
+		return err
+	}
+	domains := settings.NewDomains(s.Domains, a.names()...)
+	accounts := a.accounts()
+	trunks := trunksOf(s)
+	screening := screen.Config{
+		Rate: s.Limits.RequestsPerSecond, Burst: float64(s.Limits.Burst), Owns: a.edge.Owns,
+		Trusted: func(addr netip.Addr) bool { return trusted(trunks, addr) },
+	}
+	a.layer = transaction.New(transaction.Timers{}, transaction.Limits{Transactions: s.Limits.Transactions}, a.edge,
+		screen.NewGate(screening, a.log), a.log)
+	var c *chain.Chain
+	a.keeper = dialog.New(dialog.Config{Key: sealKey, Calls: s.Limits.Calls}, a.edge, a.edge, a.layer,
+		func(ctx context.Context, r *request.Request) { c.Resume(ctx, r) }, a.log)
+	steps := chain.Steps{
+		Screen: screen.NewStep(screening),
+		Dialog: a.keeper,
+		Auth:   auth.New(auth.Config{Accounts: accounts, Domains: domains, Trunks: trunks, Key: nonceKey, Nonces: usedNonces}),
+		Registrar: registrar.New(registrar.Config{
+			Table: a.table, Domains: domains, MaxContacts: s.Registrar.MaxContacts,
+			MinExpires: time.Duration(s.Registrar.MinExpires), MaxExpires: time.Duration(s.Registrar.MaxExpires),
+			DefaultExpires: time.Duration(s.Registrar.DefaultExpires),
+		}),
+		Route: route.New(route.Config{
+			Table: a.table, Domains: domains, Users: existing{accounts}, Connections: a.edge, Rules: rulesOf(s),
+		}),
+		Forward: forward.New(forward.Config{}, a.layer, a.edge, resolve.New(resolve.System{}, avoidHop)),
+	}
+	if a.bridge != nil {
+		steps.Bridge = a.bridge
+	}
+	c = chain.New(steps)
+	a.layer.Start(c, func(conn request.Connection) {
+		a.table.ConnectionClosed(string(conn.ID()))
+		a.keeper.Lost(conn)
+	})
+	a.edge.Serve(a.layer)
+	// No more messages come in before the calls' work ends, and that ends
+	// before the parts that it uses.
+	a.onClose(func() {
+		a.keeper.Close()
+		a.edge.Close()
+		a.layer.Close()
+	})
+	return nil
+}
+
+// Run starts a proxy and stops it when ctx ends.
+func Run(ctx context.Context, s *settings.Settings, output io.Writer) error {
+	level, err := telemetry.ParseLevel(s.Log.Level)
+	if err != nil {
+		return err
+	}
+	format := telemetry.FormatConsole
+	if s.Log.Format == "json" {
+		format = telemetry.FormatJSON
+	}
+	log := telemetry.NewLogger(telemetry.LogConfig{Level: zap.NewAtomicLevelAt(level), Format: format, Output: output})
+	a, err := Start(ctx, s, log)
+	if err != nil {
+		return err
+	}
+	<-ctx.Done()
+	log.Info("proxy stops")
+	return a.Close()
+}
