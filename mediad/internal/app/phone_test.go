@@ -315,17 +315,21 @@ func silent(t *testing.T, from, to party) {
 	}
 }
 
-// reports checks that RTCP goes both ways between two phones.
+// reports checks that RTCP goes both ways between two phones. It repeats them,
+// because the second component may need longer to connect than the first.
 func reports(t *testing.T, a, b *phone) {
 	t.Helper()
 	for _, d := range [][2]*phone{{a, b}, {b, a}} {
 		text := "report " + rand.Text()
-		d[0].sendReport(text)
-		select {
-		case got := <-d[1].reports:
-			require.Equal(t, text, got)
-		case <-time.After(3 * time.Second):
-			t.Fatal("no RTCP")
+		heard := func() bool {
+			d[0].sendReport(text)
+			select {
+			case got := <-d[1].reports:
+				return got == text
+			case <-time.After(50 * time.Millisecond):
+				return false
+			}
 		}
+		eventually(t, 5*time.Second, "RTCP", heard)
 	}
 }

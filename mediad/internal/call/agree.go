@@ -11,17 +11,26 @@ import (
 	"go.uber.org/zap"
 )
 
-// settle puts in force what an answer has agreed with a party. What fails here
-// is logged: the other medias and the other party are as well off without it.
-func (c *Call) settle(p *party) {
+// settleKeys makes the contexts of the SDES keys that an answer has agreed with
+// a party. What fails is logged: the other medias and the other party are as
+// well off without it.
+func (c *Call) settleKeys(p *party) {
 	for i, m := range p.present.medias {
-		if m.pair == nil {
-			continue
+		if m.pair != nil {
+			m.settleSDES(c.log.With(zap.String("tag", p.tag), zap.Int("media", i+1)))
 		}
-		log := c.log.With(zap.String("tag", p.tag), zap.Int("media", i+1))
-		m.settleICE(log)
-		m.settleDTLS(log)
-		m.settleSDES(log)
+	}
+}
+
+// connect starts the agents and handshakes that an answer has agreed with a
+// party, once its routes say where packets go.
+func (c *Call) connect(p *party) {
+	for i, m := range p.present.medias {
+		if m.pair != nil {
+			log := c.log.With(zap.String("tag", p.tag), zap.Int("media", i+1))
+			m.settleICE(log)
+			m.settleDTLS(log)
+		}
 	}
 }
 

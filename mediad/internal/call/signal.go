@@ -205,12 +205,17 @@ func (c *Call) commit(req *ng.Request, d dialogue, from, to terms, now time.Time
 	if req.Metadata != "" {
 		c.metadata = req.Metadata
 	}
+	// Keys go into the routes; agents and handshakes need them in place.
 	if answered {
-		c.settle(d.from)
-		c.settle(d.to)
+		c.settleKeys(d.from)
+		c.settleKeys(d.to)
 	}
 	for _, p := range c.parties {
 		c.compileRoutes(p)
+	}
+	if answered {
+		c.connect(d.from)
+		c.connect(d.to)
 	}
 	d.from.reopen(now)
 	d.to.reopen(now)

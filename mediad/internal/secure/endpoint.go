@@ -179,7 +179,10 @@ func isClientHello(pkt []byte) bool {
 func (e *Endpoint) beginLocked(key netip.AddrPort) *attempt {
 	a := &attempt{key: key, begun: time.Now()}
 	a.view = udp.NewView(netip.AddrPortFrom(netip.IPv4Unspecified(), 9), attemptQueue, func(pkt []byte, _ netip.AddrPort) error {
-		return e.cfg.Sender.Send(pkt, e.destination(key))
+		// A datagram that cannot be sent (no destination yet, no route) is as good as lost on the way: DTLS repeats it, while an
+		// error would end the handshake.
+		_ = e.cfg.Sender.Send(pkt, e.destination(key))
+		return nil
 	})
 	e.attempts[key] = a
 	e.running.Add(1)
