@@ -179,12 +179,12 @@ func keyOf(c negotiate.Crypto) (secure.Key, error) {
 func (c *Call) keysDerived(h *handshake, k secure.Keys, log logger) {
 	in, err := secure.NewInbound(k.In)
 	if err != nil {
-		c.handshakeFailed(h, err, log)
+		log.handshakeFailed(err)
 		return
 	}
 	out, err := secure.NewOutbound(k.Out)
 	if err != nil {
-		c.handshakeFailed(h, err, log)
+		log.handshakeFailed(err)
 		return
 	}
 	c.mu.Lock()
@@ -199,13 +199,6 @@ func (c *Call) keysDerived(h *handshake, k secure.Keys, log logger) {
 	log.now().Info("DTLS-SRTP established", zap.Stringer("suite", k.In.Suite))
 }
 
-func (c *Call) handshakeFailed(h *handshake, err error, log logger) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	h.failed = true
-	log.now().Warn("DTLS handshake failed", zap.Error(err))
-}
-
 // reopen lets the streams of a party learn its address again; only signalling
 // may do so.
 func (p *party) reopen(now time.Time) {
@@ -217,4 +210,9 @@ func (p *party) reopen(now time.Time) {
 			s.Reopen(now)
 		}
 	}
+}
+
+// handshakeFailed tells of an association that will have no keys.
+func (l logger) handshakeFailed(err error) {
+	l.now().Warn("DTLS handshake failed", zap.Error(err))
 }

@@ -67,7 +67,6 @@ type handshake struct {
 	in       *secure.Inbound
 	out      *secure.Outbound
 	suite    string
-	failed   bool
 
 	mu        sync.Mutex // guards what follows
 	agreed    bool       // role and fingerprints are known

@@ -211,7 +211,7 @@ func (p *provision) handshake(m *media, component int, log logger) *handshake {
 		Remote:      stream.Destination,
 		Verified:    m.ice != nil,
 		OnKeys:      func(k secure.Keys) { c.keysDerived(h, k, log) },
-		OnFailed:    func(err error) { c.handshakeFailed(h, err, log) },
+		OnFailed:    log.handshakeFailed,
 		OnClosed:    func() { log.now().Info("DTLS association closed by the peer") },
 		Logger:      c.registry.cfg.Pion,
 	})
