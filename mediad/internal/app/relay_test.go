@@ -284,3 +284,56 @@ func TestLoopProtectReturnsTheBodyAsItCame(t *testing.T) {
 	require.Equal(t, []string{"call"}, d.list())
 	d.delete(&ng.Request{CallID: "call"})
 }
+
+// move gives the phone another port, as a NAT does that forgets.
+func (p *phone) move() {
+	p.rtp = p.listen()
+	go p.hear(p.rtp)
+}
+
+func TestPhoneThatMovesInMidCall(t *testing.T) {
+	for name, c := range map[string]struct {
+		learning ng.EndpointLearning
+		flags    []ng.Flag
+		followed bool // b's packets reach the new port
+		heard    bool // b hears packets from the new port
+	}{
+		"learned once":      {ng.LearningImmediate, nil, false, true},
+		"strict source":     {ng.LearningImmediate, []ng.Flag{ng.FlagStrictSource}, false, false},
+		"media handover":    {ng.LearningImmediate, []ng.Flag{ng.FlagMediaHandover}, true, true},
+		"no learning":       {ng.LearningOff, nil, false, true},
+		"asymmetric":        {ng.LearningImmediate, []ng.Flag{ng.FlagAsymmetric}, false, true},
+		"delayed, in time":  {ng.LearningDelayed, nil, true, true},
+		"heuristic, better": {ng.LearningHeuristic, nil, false, true}, // the port in SDP is the better one
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := startDaemon(t, nil)
+			a, b := newPhone(t, "127.0.0.1"), newPhone(t, "127.0.0.1")
+			set := func(r *ng.Request) {
+				r.EndpointLearning, r.Flags = c.learning, ng.FlagsOf(c.flags...)
+			}
+			connectPhones(d, a, b, set)
+			talk(t, a, b)
+			old := a.rtp
+			a.move()
+			if c.heard {
+				oneWay(t, a, b)
+			} else {
+				silent(t, a, b)
+			}
+			old.Close()
+			if c.followed {
+				oneWay(t, b, a)
+			} else {
+				silent(t, b, a)
+			}
+			// Signalling opens learning again, for the new address in SDP.
+			offer := &ng.Request{CallID: "call", FromTag: "a", ToTag: "b", SDP: a.sdp(0), ICE: ng.ICERemove}
+			set(offer)
+			d.offer(offer)
+			d.answer(&ng.Request{CallID: "call", FromTag: "a", ToTag: "b", SDP: b.sdp(0), ICE: ng.ICERemove})
+			talk(t, a, b)
+			d.delete(&ng.Request{CallID: "call"})
+		})
+	}
+}
