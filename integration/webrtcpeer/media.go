@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"math"
+	"strings"
 	"sync"
 	"time"
 
@@ -46,6 +47,7 @@ func newMedia(tone float64) (*mediaSession, error) {
 	}
 	settings := webrtc.SettingEngine{}
 	settings.SetIncludeLoopbackCandidate(true)
+	settings.SetHandleUndeclaredSSRCWithoutAnswer(true) // media may overtake the answer
 	api := webrtc.NewAPI(webrtc.WithMediaEngine(engine), webrtc.WithSettingEngine(settings))
 	pc, err := api.NewPeerConnection(webrtc.Configuration{})
 	if err != nil {
@@ -153,7 +155,7 @@ func (m *mediaSession) offer(ctx context.Context) (string, error) {
 
 // answerTo applies a remote offer and returns our answer.
 func (m *mediaSession) answerTo(ctx context.Context, remote string) (string, error) {
-	if err := m.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: remote}); err != nil {
+	if err := m.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: bundled(remote)}); err != nil {
 		return "", err
 	}
 	desc, err := m.pc.CreateAnswer(nil)
@@ -180,7 +182,18 @@ func (m *mediaSession) accept(remote string) error {
 	if m.pc.SignalingState() == webrtc.SignalingStateStable {
 		return nil // the 200 repeats what the 183 said
 	}
-	return m.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: remote})
+	return m.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: bundled(remote)})
+}
+
+// bundled puts the one m-line into a BUNDLE group where the description has
+// none: pion refuses media outside a group, which a browser does not.
+func bundled(desc string) string {
+	_, rest, ok := strings.Cut(desc, "\r\na=mid:")
+	if !ok || strings.Contains(desc, "a=group:BUNDLE") {
+		return desc
+	}
+	mid, _, _ := strings.Cut(rest, "\r\n")
+	return strings.Replace(desc, "\r\nm=", "\r\na=group:BUNDLE "+mid+"\r\nm=", 1)
 }
 
 // dominant returns the strongest frequency of the samples in steps of 10 Hz
