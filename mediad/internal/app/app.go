@@ -126,6 +126,7 @@ func newPorts(n *settings.Network, log *zap.Logger) (*ports.Registry, error) {
 		log.Info("media address", zap.String("interface", i.Name), zap.Stringer("address", i.Address),
 			zap.Stringer("advertised", i.Advertised), zap.Int("port-min", low), zap.Int("port-max", high))
 	}
+	warnOfDescriptors((high-low+1)*len(n.Interfaces), log)
 	registry, err := ports.New(interfaces, ports.Options{Socket: udp.Options{TOS: uint8(n.TOS)}})
 	if err != nil {
 		return nil, fmt.Errorf("interface: %w", err)
