@@ -134,7 +134,8 @@ func (r *Registry) end(c *Call, reason endReason) {
 	r.forget(c) // not before: who no longer sees the call may count on its ports
 	r.totals.count(reason, answered, sum, time.Since(c.created))
 	c.log.Info("end", zap.String("reason", string(reason)), zap.Duration("duration", time.Since(c.created)),
-		zap.Uint64("packets", sum.packets), zap.Uint64("bytes", sum.bytes), zap.Uint64("errors", sum.errors))
+		zap.Uint64("packets", sum.packets), zap.Uint64("bytes", sum.bytes), zap.Uint64("errors", sum.errors),
+		zap.Int("media", sum.media), zap.Int("media-never-heard", sum.silent))
 }
 
 // traffic sums up what the streams of a call have received.
