@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs what the integration exams run against: Debian's Kamailio, rtpengine,
-# Chromium and SIPp, and the browser driver's npm packages by their lock file.
+# Chromium and SIPp, a C compiler for the race detector, and the browser driver's
+# npm packages by their lock file.
 # Debian 12 pins the versions (Kamailio 5.6, rtpengine 10.5). Needs root only
 # when a Debian package is missing.
 set -eu
@@ -8,7 +9,8 @@ cd "$(dirname "$0")"
 
 packages="kamailio kamailio-websocket-modules kamailio-tls-modules
 	kamailio-extra-modules kamailio-utils-modules
-	rtpengine-daemon chromium sip-tester nftables iproute2 procps"
+	rtpengine-daemon chromium sip-tester nftables iproute2 procps
+	gcc libc6-dev"
 
 missing=""
 for package in $packages; do

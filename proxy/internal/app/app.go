@@ -184,14 +184,16 @@ func (a *App) pages() http.Handler {
 		}
 	}
 	if s.Web.Demo {
-		for _, u := range s.Users {
-			if u.Name == s.Web.DemoUser {
-				config.Users = append(config.Users, webphone.User{User: u.Name, Password: u.Password.Reveal()})
+		for _, name := range s.Web.DemoUsers {
+			for _, u := range s.Users {
+				if u.Name == name {
+					config.Users = append(config.Users, webphone.User{User: u.Name, Password: u.Password.Reveal()})
+				}
 			}
 		}
-		for _, d := range s.Web.Dial {
-			config.Dial = append(config.Dial, webphone.Suggestion{Number: d.Number, Text: d.Text})
-		}
+	}
+	for _, d := range s.Web.Dial {
+		config.Dial = append(config.Dial, webphone.Suggestion{Number: d.Number, Text: d.Text})
 	}
 	return webphone.Handler(config)
 }

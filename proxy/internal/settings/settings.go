@@ -118,10 +118,10 @@ type TLS struct {
 // Web is what the wss and ws listeners serve besides SIP.
 type Web struct {
 	Phone bool `yaml:"phone"` // the web phone page
-	Demo  bool `yaml:"demo"`  // tell the page an account and what to dial
-	// DemoUser is the account that is told, password included.
-	DemoUser string       `yaml:"demo_user"`
-	Dial     []Suggestion `yaml:"dial"` // numbers that the page proposes in demo mode
+	Demo  bool `yaml:"demo"`  // tell accounts to everybody who opens the page
+	// DemoUsers are the accounts that are told, passwords included.
+	DemoUsers []string     `yaml:"demo_users"`
+	Dial      []Suggestion `yaml:"dial"` // numbers that the page proposes
 }
 
 // Suggestion is a number with what one hears there.

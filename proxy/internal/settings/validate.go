@@ -269,9 +269,12 @@ func (s *Settings) validateRest(doc *conf.Document) {
 	if s.TLS.Certificate == "" && s.TLS.LocalCA == "" {
 		doc.Fault("tls.local_ca", "missing")
 	}
-	if s.Web.Demo {
-		if !slices.ContainsFunc(s.Users, func(u User) bool { return u.Name == s.Web.DemoUser && u.Password != "" }) {
-			doc.Fault("web.demo_user", "demo needs a user with a password, %q is none", s.Web.DemoUser)
+	if s.Web.Demo && len(s.Web.DemoUsers) == 0 {
+		doc.Fault("web.demo_users", "demo needs at least one")
+	}
+	for i, name := range s.Web.DemoUsers {
+		if !slices.ContainsFunc(s.Users, func(u User) bool { return u.Name == name && u.Password != "" }) {
+			doc.Fault(fmt.Sprintf("web.demo_users[%d]", i), "%q is no user with a password", name)
 		}
 	}
 	l := s.Limits

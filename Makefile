@@ -1,0 +1,76 @@
+# `make` builds, `make run` starts everything, `make test` runs all tests.
+# CONTRIBUTING.md says more.
+
+.DEFAULT_GOAL := build
+.PHONY: build webphone run test unit race integration bench lint fuzz check clean
+
+export CGO_ENABLED ?= 0
+STATICCHECK := bin/staticcheck
+STATICCHECK_VERSION := v0.8.2
+FUZZTIME ?= 20s
+WEBPHONE := proxy/internal/webphone
+# Packages whose tests start goroutines run once more under the race detector
+# (which needs cgo); the packet path is among them.
+RACE := ./ng-protocol/... ./pkg/... ./mediad/... ./proxy/...
+
+build: webphone
+	go build -trimpath -o bin/ ./proxy ./mediad ./deploy/demo-phone ./deploy/demo
+
+# The page is embedded into the proxy, so it is built first.
+webphone: $(WEBPHONE)/dist/index.html
+
+$(WEBPHONE)/node_modules/.package-lock.json: $(WEBPHONE)/package-lock.json
+	cd $(WEBPHONE) && npm ci --no-audit --no-fund
+	@touch $@
+
+$(WEBPHONE)/dist/index.html: $(WEBPHONE)/node_modules/.package-lock.json $(WEBPHONE)/build.mjs $(wildcard $(WEBPHONE)/src/*)
+	cd $(WEBPHONE) && npm run --silent build
+	@touch $@
+
+run: build
+	@exec bin/demo
+
+# What a change must pass; .ci/run calls it.
+test: build
+	integration/install.sh
+	$(MAKE) unit
+	$(MAKE) race
+	$(MAKE) integration
+
+unit: webphone
+	go vet ./...
+	go test ./...
+	cd $(WEBPHONE) && npm test --silent
+
+race: webphone
+	CGO_ENABLED=1 go test -race -short $(RACE)
+
+integration: webphone
+	go vet -tags integration ./...
+	go test -tags integration -count=1 -timeout 12m ./integration/...
+
+bench:
+	go test -run '^$$' -bench . -benchmem ./ng-protocol/... ./pkg/... ./mediad/... ./proxy/...
+
+lint: $(STATICCHECK)
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "gofmt would change: $$unformatted"; exit 1; }
+	go vet -tags integration ./...
+	$(STATICCHECK) -tags integration ./...
+
+# Kept out of go.mod: a tool, not a dependency.
+$(STATICCHECK):
+	GOBIN=$(CURDIR)/bin go install honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK_VERSION)
+
+# Each fuzz target for FUZZTIME.
+fuzz:
+	@for package in $$(go list ./...); do \
+		for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz'); do \
+			echo "$$package $$target"; \
+			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$package || exit 1; \
+		done; \
+	done
+
+check: lint unit
+
+clean:
+	rm -rf bin $(WEBPHONE)/dist/app.js $(WEBPHONE)/dist/index.html $(WEBPHONE)/dist/style.css
