@@ -38,7 +38,7 @@ users:
 media: {nodes: ["udp:%[5]s"]}
 storage: {path: ":memory:"}
 tls: {local_ca: ca}
-web: {phone: true, demo: true, demo_user: alice}
+web: {phone: true, demo: true, demo_users: [alice], dial: [{number: '600', text: Echo}, {number: '601', text: A tone}]}
 `
 
 // accounts of the demo phone, by what they do with a call.
