@@ -129,14 +129,14 @@ func (e *exchange) lateAnswer(ctx context.Context, r *request.Request, b *reques
 		return "", true, err
 	}
 	offer := c.late[r.ToTag()]
-	if offer == nil && r.Msg.Method == sip.PRACK {
+	if offer != nil && offer.in == sdp {
+		return offer.out, true, nil // a repeated ACK
+	}
+	if r.Msg.Method == sip.PRACK && (offer == nil || offer.in != "") {
 		return "", false, nil
 	}
 	if c.ended {
 		return "", true, errEnded
-	}
-	if offer != nil && offer.in == sdp {
-		return offer.out, true, nil // a repeated ACK
 	}
 	// An ACK can hold nothing but an answer, also if the offer was seen before
 	// a restart only.
