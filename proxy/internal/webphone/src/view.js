@@ -53,7 +53,8 @@ export function account(current, users, change) {
   select.onchange = () => change(select.value);
 }
 
-export function suggestions(list, dial) {
+export function suggestions(numbers, dial) {
+  const list = numbers.map(({ number, text }) => ({ number, text: text.charAt(0).toUpperCase() + text.slice(1) }));
   for (const { number, text } of list) meanings.set(number, text);
   $('suggestions').hidden = list.length === 0;
   $('suggestion-list').replaceChildren(...list.map(({ number, text }) => {
