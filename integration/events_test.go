@@ -46,39 +46,43 @@ func eventually(check func() error) error { return harness.Eventually(stepLimit,
 // browserHolds: the phone is told sendonly, so that neither side hears anything
 // (the page mutes its microphone too); then all is back.
 func browserHolds(t *testing.T, s *stack) {
-	s.connect(t, fromBrowser)
-	s.checkAudio(t)
-	s.must(t, s.page.Hold())
-	s.must(t, s.lastToPhone("sendonly"))
-	s.must(t, s.phoneHears(0))
-	s.must(t, s.pageHears(0))
-	s.must(t, s.page.Unhold())
-	s.must(t, s.lastToPhone("sendrecv"))
-	s.checkAudio(t)
-	s.checkSDP(t)
-	s.must(t, s.page.Hangup())
-	s.checkEnded(t)
+	for _, from := range []caller{fromBrowser, fromPhone} {
+		s.connect(t, from)
+		s.checkAudio(t)
+		s.must(t, s.page.Hold())
+		s.must(t, s.lastToPhone("sendonly"))
+		s.must(t, s.phoneHears(0))
+		s.must(t, s.pageHears(0))
+		s.must(t, s.page.Unhold())
+		s.must(t, s.lastToPhone("sendrecv"))
+		s.checkAudio(t)
+		s.checkSDP(t)
+		s.must(t, s.page.Hangup())
+		s.checkEnded(t)
+	}
 }
 
 // phoneHolds: with sendonly the page hears on and is no longer heard, with
 // inactive there is silence both ways; the browser's ICE and DTLS stay.
 func phoneHolds(t *testing.T, s *stack) {
-	s.connect(t, fromBrowser)
-	s.checkAudio(t)
-	s.must(t, s.phone.Hold("sendonly"))
-	s.must(t, s.lastToPage("sendonly"))
-	s.must(t, s.phoneHears(0))
-	s.must(t, s.pageHears(phoneHz))
-	s.must(t, s.phone.Hold("inactive"))
-	s.must(t, s.lastToPage("inactive"))
-	s.must(t, s.pageHears(0))
-	s.must(t, s.phone.Resume())
-	s.must(t, s.lastToPage("sendrecv"))
-	s.checkAudio(t)
-	s.checkSDP(t)
-	s.checkSameTransport(t)
-	s.must(t, s.phone.Hangup())
-	s.checkEnded(t)
+	for _, from := range []caller{fromBrowser, fromPhone} {
+		s.connect(t, from)
+		s.checkAudio(t)
+		s.must(t, s.phone.Hold("sendonly"))
+		s.must(t, s.lastToPage("sendonly"))
+		s.must(t, s.phoneHears(0))
+		s.must(t, s.pageHears(phoneHz))
+		s.must(t, s.phone.Hold("inactive"))
+		s.must(t, s.lastToPage("inactive"))
+		s.must(t, s.pageHears(0))
+		s.must(t, s.phone.Resume())
+		s.must(t, s.lastToPage("sendrecv"))
+		s.checkAudio(t)
+		s.checkSDP(t)
+		s.checkSameTransport(t)
+		s.must(t, s.phone.Hangup())
+		s.checkEnded(t)
+	}
 }
 
 // phoneReinvites: a re-INVITE with the same media, as session timers send it,
