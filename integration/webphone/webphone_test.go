@@ -79,7 +79,11 @@ func TestVisit(t *testing.T) {
 func build(t *testing.T, dir, source string) string {
 	t.Helper()
 	path := filepath.Join(dir, filepath.Base(source))
-	text, err := exec.Command("go", "build", "-o", path, "../../"+source).CombinedOutput()
+	args := []string{"build", "-o", path}
+	if os.Getenv("EXAM_RACE") != "" { // slower, but data races of the programs show in their logs
+		args = append(args, "-race")
+	}
+	text, err := exec.Command("go", append(args, "../../"+source)...).CombinedOutput()
 	require.NoError(t, err, "%s", text)
 	return path
 }
