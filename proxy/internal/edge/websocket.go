@@ -35,6 +35,11 @@ func (l *listener) webServer() *http.Server {
 	if l.Pages != nil && path != "/" {
 		mux.Handle("/", l.Pages)
 	}
+	// What net/http has to say is handshakes that strangers broke off.
+	faults, err := zap.NewStdLogAt(l.edge.log, zap.DebugLevel)
+	if err != nil { // only for a level that does not exist
+		panic(err)
+	}
 	return &http.Server{
 		Handler:           mux,
 		ReadHeaderTimeout: l.edge.limits.Handshake,
@@ -42,7 +47,7 @@ func (l *listener) webServer() *http.Server {
 		WriteTimeout:      60 * time.Second,
 		IdleTimeout:       60 * time.Second,
 		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          zap.NewStdLog(l.edge.log.WithOptions(zap.IncreaseLevel(zap.WarnLevel))),
+		ErrorLog:          faults,
 	}
 }
 

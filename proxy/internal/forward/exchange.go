@@ -2,6 +2,7 @@ package forward
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/emiago/sipgo/sip"
@@ -126,7 +127,7 @@ func (x *exchange) sendBest(ctx context.Context) {
 			return
 		}
 		code, reason, headers := failure(best.err)
-		if code == sip.StatusServiceUnavailable {
+		if coded := (*request.Error)(nil); code == sip.StatusServiceUnavailable && !errors.As(best.err, &coded) {
 			code, reason = sip.StatusInternalServerError, "Next Hop Unreachable"
 		}
 		x.send(x.r.Response(code, reason, headers...))
