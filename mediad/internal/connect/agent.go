@@ -57,7 +57,8 @@ type generation struct {
 	nomination  nomination
 }
 
-// NewAgent makes an agent that answers once Start has told it about its peer. Checks that come in before are kept, within bounds.
+// NewAgent makes an agent that connects once Start has told it about its peer. Checks that come in before are answered and, within bounds,
+// kept.
 func NewAgent(cfg Config) (*Agent, error) {
 	if cfg.Disconnected == 0 {
 		cfg.Disconnected = defaultDisconnected
@@ -131,7 +132,7 @@ func (a *Agent) newGeneration(c Credentials) (*generation, error) {
 func ptr[T any](v T) *T { return &v }
 
 // Start tells the agent about its peer, or, in the same ICE session, about changes: further candidates count, others are ignored.
-// Until it is called for a generation no check is answered.
+// Until it is called for a generation, checks are answered but start none of ours.
 func (a *Agent) Start(r Remote) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -24,7 +24,13 @@ func (g *guard) pass(pkt []byte, src netip.AddrPort) bool {
 	if list := g.checked.Load(); list != nil && len(*list) >= maxChecked && !slices.Contains(*list, src) {
 		return false
 	}
-	return acceptable(pkt, g.ufrag) && !g.conflict.settles(pkt, src) && g.view.Feed(pkt, src)
+	if !acceptable(pkt, g.ufrag) || g.conflict.settles(pkt, src) {
+		return false
+	}
+	if g.conflict.role.Load() == noRole {
+		g.conflict.answerEarly(pkt, src)
+	}
+	return g.view.Feed(pkt, src)
 }
 
 const (
