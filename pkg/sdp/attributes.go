@@ -320,7 +320,7 @@ func splitPayload(value string) (uint8, string, bool) {
 }
 
 // Payloads returns the payload types of the section in the order of its m=
-// line, with names from a=rtpmap or RFC 3551.
+// line, each once, with names from a=rtpmap or RFC 3551.
 func (s *Section) Payloads() []Payload {
 	m, _, ok := s.Media()
 	if !ok {
@@ -337,13 +337,15 @@ func (s *Section) Payloads() []Payload {
 			formats[pt] = rest
 		}
 	}
-	list := make([]Payload, 0, len(m.Formats))
+	list := make([]Payload, 0, min(len(m.Formats), 128))
+	var seen [128]bool
 	for _, f := range m.Formats {
 		n, err := strconv.ParseUint(f, 10, 8)
-		if err != nil || n > 127 {
+		if err != nil || n > 127 || seen[n] {
 			continue
 		}
 		pt := uint8(n)
+		seen[n] = true
 		p, ok := maps[pt]
 		if !ok {
 			p, _ = staticPayload(pt)

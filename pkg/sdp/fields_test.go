@@ -148,7 +148,7 @@ func TestSmallAttributes(t *testing.T) {
 }
 
 func TestPayloads(t *testing.T) {
-	d, err := Parse([]byte("v=0\r\nm=audio 1 RTP/AVP 111 0 9 101 127 300 x\r\n" +
+	d, err := Parse([]byte("v=0\r\nm=audio 1 RTP/AVP 111 0 9 101 127 300 x 0 111\r\n" +
 		"a=rtpmap:111 opus/48000/2\r\na=fmtp:111 minptime=10;useinbandfec=1\r\na=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\na=rtpmap:9 broken/x\r\n"))
 	require.NoError(t, err)
 	require.Equal(t, []Payload{

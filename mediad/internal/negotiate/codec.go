@@ -44,7 +44,7 @@ func offered(list []sdp.Payload, c sdp.Payload) bool {
 // told out of its m= line and attributes.
 func (p *Plan) filterCodecs(i int, section *sdp.Section, m *sdp.Media) {
 	kept := p.To.Sides[i].Local.Payloads
-	if len(kept) == 0 || len(kept) == len(p.From.Sides[i].Remote.Payloads) {
+	if !p.To.Sides[i].Local.Active || len(kept) == 0 || len(kept) == len(p.From.Sides[i].Remote.Payloads) {
 		return
 	}
 	gone := func(format string) bool {

@@ -2,6 +2,7 @@ package negotiate
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -85,7 +86,12 @@ func FuzzExchange(f *testing.F) {
 
 func exchange(t *testing.T, call *ports, req *ng.Request, from, to string) {
 	before := call.parties[from]
+	text := fmt.Sprintf("%+v %+v", before, call.parties[to])
+	other := call.parties[to]
 	out, plan, err := call.step(req, from, to)
+	if text != fmt.Sprintf("%+v %+v", before, other) {
+		t.Fatal("the snapshots handed in were changed")
+	}
 	if err != nil {
 		var reason ng.Reason
 		if !errors.As(err, &reason) {

@@ -25,6 +25,9 @@ type Options struct {
 	Suites      []string            // SDES suites in order of preference; nil = DefaultSuites
 }
 
+// maxMedias bounds the m= lines of a body, since each costs ports.
+const maxMedias = 64
+
 // Plan is what an offer or an answer means for the call. The body itself is
 // made by Rewrite, once the call has what the plan asks for.
 type Plan struct {
@@ -67,8 +70,11 @@ func NewPlan(req *ng.Request, from, to Party, opts Options) (*Plan, error) {
 		p.Untouched = true
 		return p, nil
 	}
-	if len(p.doc.Medias()) == 0 {
+	switch n := len(p.doc.Medias()); {
+	case n == 0:
 		return nil, fmt.Errorf("%w: no m= line", ng.ReasonSDPRewrite)
+	case n > maxMedias:
+		return nil, fmt.Errorf("%w: %d m= lines", ng.ReasonSDPParse, n)
 	}
 	if req.Flags.Has(ng.FlagReset) {
 		p.From.Sides, p.To.Sides = nil, nil
