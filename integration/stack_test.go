@@ -119,11 +119,14 @@ func newPrograms(dir string) programs {
 	} {
 		p[name] = sync.OnceValues(func() (string, error) {
 			path := filepath.Join(dir, name)
-			args := []string{"build", "-o", path}
+			args, env := []string{"build", "-o", path}, os.Environ()
 			if os.Getenv("EXAM_RACE") != "" { // slower, but data races of the daemons show
-				args = append(args, "-race")
+				args = append(args, "-race") // which needs cgo
+				env = append(env, "CGO_ENABLED=1")
 			}
-			if out, err := exec.Command("go", append(args, source)...).CombinedOutput(); err != nil {
+			build := exec.Command("go", append(args, source)...)
+			build.Env = env
+			if out, err := build.CombinedOutput(); err != nil {
 				return "", fmt.Errorf("go build %s: %w\n%s", source, err, out)
 			}
 			return path, nil
