@@ -36,7 +36,7 @@ func (p *Plan) rewriteSession(address netip.Addr) {
 	}
 	plain := true
 	for i := range p.doc.Medias() {
-		plain = plain && p.dropsFeedback(i)
+		plain = plain && (p.dropsFeedback(i) || !isRTP(p.To.Sides[i].Local.Protocol))
 	}
 	for a := range s.Attributes() {
 		group := a.Name == "group" && strings.HasPrefix(a.Value, "BUNDLE")
