@@ -23,6 +23,8 @@ func TestCallEvents(t *testing.T) {
 		{"browser-holds", browserHolds},
 		{"phone-holds", phoneHolds},
 		{"phone-reinvites", phoneReinvites},
+		{"late-offer", lateOffer},
+		{"ice-restart", iceRestart},
 		{"digits", digits},
 		{"bye", byes},
 		{"cancel", cancels},
@@ -108,6 +110,58 @@ func phoneReinvites(t *testing.T, s *stack) {
 		s.must(t, s.page.Hangup())
 		s.checkEnded(t)
 	}
+}
+
+// lateOffer: the phone's INVITE has no SDP. The browser's offer in the 200 has to
+// become plain, and the phone's answer in the ACK has to become WebRTC.
+func lateOffer(t *testing.T, s *stack) {
+	s.must(t, s.page.Reset())
+	s.must(t, s.phone.Reset())
+	s.must(t, s.phone.CallWithoutOffer(harness.PageUser))
+	_, err := s.page.Until(stepLimit, "incoming")
+	s.must(t, err)
+	s.must(t, s.page.Answer())
+	_, err = s.page.Until(stepLimit, "confirmed")
+	s.must(t, err)
+	s.must(t, s.phone.Until(stepLimit, "established"))
+	s.checkAudio(t)
+	s.checkSDP(t)
+	s.must(t, s.phone.Resume())
+	s.checkSameTransport(t)
+	s.checkAudio(t)
+	s.must(t, s.page.Hangup())
+	s.checkEnded(t)
+}
+
+// iceRestart: the browser comes with new ICE credentials and gets new ones; DTLS
+// stays, and so does the phone's side.
+func iceRestart(t *testing.T, s *stack) {
+	s.connect(t, fromBrowser)
+	s.checkAudio(t)
+	s.must(t, s.page.RestartICE())
+	for side, list := range map[string]func([]harness.Message) []string{"page": sent, "media daemon": received} {
+		messages, err := s.page.Messages()
+		s.must(t, err)
+		bodies := list(messages)
+		before, _ := attribute(bodies[0], "ice-ufrag")
+		after, _ := attribute(bodies[len(bodies)-1], "ice-ufrag")
+		if len(bodies) < 2 || before == after {
+			t.Errorf("the %s has not restarted ICE: a=ice-ufrag:%s before, %s after", side, before, after)
+		}
+	}
+	before, err := s.page.Stats()
+	s.must(t, err)
+	s.must(t, eventually(func() error {
+		now, err := s.page.Stats()
+		if err == nil && now.Received < before.Received+minPackets {
+			err = fmt.Errorf("%d packets reached the page after the restart", now.Received-before.Received)
+		}
+		return err
+	}))
+	s.checkAudio(t)
+	s.checkLoss(t)
+	s.must(t, s.phone.Hangup())
+	s.checkEnded(t)
 }
 
 // digits: DTMF as telephone-event from the page arrives at the phone.

@@ -42,6 +42,7 @@ window.exam = {
   hangup: async () => { await phone.hangup(); },
   hold: async () => { await phone.hold(); },
   unhold: async () => { await phone.unhold(); },
+  restartIce: async () => { await phone.restartIce(); },
   state: () => ({ ...state }),
   reset: () => note({ state: 'idle', code: 0, cause: '', by: '', heldByPeer: false }),
   digits: ({ digits }) => {

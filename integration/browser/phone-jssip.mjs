@@ -70,6 +70,13 @@ export class JsSipPhone {
     });
   }
 
+  restartIce() {
+    return new Promise((resolve, reject) => {
+      const options = { rtcOfferConstraints: { iceRestart: true } };
+      if (!this.session.renegotiate(options, resolve)) reject(new Error('JsSIP cannot renegotiate now'));
+    });
+  }
+
   peerConnection() {
     return this.session?.connection;
   }

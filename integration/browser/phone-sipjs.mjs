@@ -86,26 +86,31 @@ export class SipJsPhone {
   }
 
   hold() {
-    return this.reinvite(true);
+    return this.setHold(true);
   }
 
   unhold() {
-    return this.reinvite(false);
+    return this.setHold(false);
   }
 
-  reinvite(hold) {
-    const options = { ...this.session.sessionDescriptionHandlerOptionsReInvite, hold };
+  async setHold(hold) {
+    await this.reinvite({ hold });
+    // SIP.js goes on sending the microphone while on hold unless told not to.
+    for (const sender of this.peerConnection().getSenders()) {
+      if (sender.track) sender.track.enabled = !hold;
+    }
+  }
+
+  async restartIce() {
+    await this.reinvite({ offerOptions: { iceRestart: true } });
+  }
+
+  reinvite(options) {
     this.session.sessionDescriptionHandlerOptionsReInvite = options;
     return new Promise((resolve, reject) => {
       this.session.invite({
         requestDelegate: {
-          onAccept: () => {
-            // SIP.js goes on sending the microphone while on hold unless told not to.
-            for (const sender of this.peerConnection().getSenders()) {
-              if (sender.track) sender.track.enabled = !hold;
-            }
-            resolve();
-          },
+          onAccept: () => resolve(),
           onReject: (r) => reject(new Error(`re-INVITE: ${r.message.statusCode}`)),
         },
       }).catch(reject);

@@ -78,6 +78,10 @@ func (p *Page) Hold() error { return p.do("hold", nil, nil) }
 // Unhold takes the hold back.
 func (p *Page) Unhold() error { return p.do("unhold", nil, nil) }
 
+// RestartICE sends a re-INVITE with new ICE credentials, as pages do when the
+// network has changed, and waits for its answer.
+func (p *Page) RestartICE() error { return p.do("restartIce", nil, nil) }
+
 // Digits sends DTMF as RTP telephone-events.
 func (p *Page) Digits(digits string) error {
 	return p.do("digits", map[string]any{"digits": digits}, nil)

@@ -159,6 +159,12 @@ func (p *Phone) Call(user string) error {
 	return p.post("/call", map[string]string{"user": ToneUser, "to": "sip:" + user + "@" + Domain})
 }
 
+// CallWithoutOffer calls user with an INVITE that has no SDP: the callee offers in
+// its 200, and the phone answers in its ACK.
+func (p *Phone) CallWithoutOffer(user string) error {
+	return p.post("/call", map[string]any{"user": ToneUser, "to": "sip:" + user + "@" + Domain, "lateOffer": true})
+}
+
 // Hangup ends the live call with CANCEL or BYE, as its state asks.
 func (p *Phone) Hangup() error { return p.post("/hangup", nil) }
 
