@@ -59,6 +59,13 @@ func sequenceCases(add func(string, []step), known func(string, string, []step, 
 	add("first media refused", []step{
 		offer("A", "B", nil, strings.Replace(a, "audio 4000", "audio 0", 1)+caseVideo), answer("B", "A", nil, strings.Replace(b, "audio 5000", "audio 0", 1)+caseVideo),
 	})
+	image := func(body string) string {
+		return body[:strings.Index(body, "m=audio")] + "m=image 4004 udptl t38\na=T38FaxVersion:0\n"
+	}
+	add("audio becomes T.38 and audio again", []step{
+		offer("A", "B", nil, a), answer("B", "A", nil, b), offer("B", "A", nil, image(b)), answer("A", "B", nil, image(a)),
+		offer("B", "A", nil, b), answer("A", "B", nil, a),
+	})
 	sessionLevel := func(body, attributes string) string { return strings.Replace(body, "t=0 0\n", "t=0 0\n"+attributes, 1) }
 	add("ICE credentials in the session", []step{
 		offer("A", "B", nil, sessionLevel(a, "a=ice-ufrag:AAAA\na=ice-pwd:aaaaaaaaaaaaaaaaaaaaaaaa\na=ice-lite\n")+"a=candidate:1 1 UDP 2130706431 198.51.100.1 4000 typ host\n"),
