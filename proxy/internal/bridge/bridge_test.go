@@ -97,6 +97,7 @@ func newFixture(t *testing.T) *fixture {
 	for name, words := range map[string]string{
 		"webrtc": "UDP/TLS/RTP/SAVPF ICE=force SDES-off rtcp-mux-offer generate-mid",
 		"sip":    "RTP/AVP ICE=remove DTLS=passive SDES-off rtcp-mux-demux",
+		"srtp":   "RTP/SAVP ICE=remove DTLS=off SDES-no-NULL_HMAC_SHA1_80 SDES-no-NULL_HMAC_SHA1_32 rtcp-mux-demux",
 	} {
 		p, err := Compile(words, map[string]string{"webrtc": "out", "sip": "in"}[name], name == "webrtc")
 		require.NoError(t, err)

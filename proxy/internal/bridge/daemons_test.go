@@ -183,3 +183,36 @@ func TestDaemonsFork(t *testing.T) {
 		gone(t, client)
 	})
 }
+
+func TestDaemonsSRTPPhone(t *testing.T) {
+	srtp := leg{"d", "srtp"}
+	sdes := strings.Replace(fmt.Sprintf(phoneSDP, 41000), "RTP/AVP", "RTP/SAVP", 1) +
+		"a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwd\r\n"
+	forSRTP := func(t *testing.T, sdp string) {
+		t.Helper()
+		require.Contains(t, sdp, " RTP/SAVP ")
+		require.Contains(t, sdp, "a=crypto:")
+		require.NotContains(t, sdp, "NULL_HMAC", "a suite without encryption")
+		for _, never := range []string{"a=candidate:", "a=ice-", "a=fingerprint:", "a=rtcp-mux", "a=setup:"} {
+			require.NotContains(t, sdp, never)
+		}
+	}
+	forEachDaemon(t, func(t *testing.T, f *fixture, client *ngclient.Client) {
+		invite, err := f.send("INVITE", page, "", browserOffer(), srtp)
+		require.NoError(t, err)
+		forSRTP(t, invite.body(0))
+		forBrowser(t, string(invite.respond(0, 200, "d", sdes).Body()))
+		_, err = f.send("BYE", page, "d", "", srtp)
+		require.NoError(t, err)
+		gone(t, client)
+
+		f.step.forget(f.step.find("call"))
+		invite, err = f.send("INVITE", srtp, "", sdes, page)
+		require.NoError(t, err)
+		forBrowser(t, invite.body(0))
+		forSRTP(t, string(invite.respond(0, 200, "a", fmt.Sprintf(pageSDP, "active")).Body()))
+		_, err = f.send("BYE", srtp, "a", "", page)
+		require.NoError(t, err)
+		gone(t, client)
+	})
+}

@@ -163,7 +163,7 @@ func builtinProfiles() map[string]Profile {
 	return map[string]Profile{
 		ProfileWebRTC: {Flags: "UDP/TLS/RTP/SAVPF ICE=force SDES-off rtcp-mux-offer generate-mid", SDPOnly: true},
 		ProfileSIP:    {Flags: "RTP/AVP ICE=remove DTLS=passive SDES-off rtcp-mux-demux"},
-		ProfileSRTP:   {Flags: "RTP/SAVP ICE=remove DTLS=passive rtcp-mux-demux"},
+		ProfileSRTP:   {Flags: "RTP/SAVP ICE=remove DTLS=off SDES-no-NULL_HMAC_SHA1_80 SDES-no-NULL_HMAC_SHA1_32 rtcp-mux-demux"},
 	}
 }
 
