@@ -42,6 +42,10 @@ const usedNonces = 100_000
 // avoidHop is how long a next hop that failed is tried last.
 const avoidHop = 30 * time.Second
 
+// grace is how long a call outlives its browser's connection. JsSIP connects
+// again after 2 s and has registered some 300 ms later.
+const grace = 3 * time.Second
+
 // App is a running proxy.
 type App struct {
 	settings *settings.Settings
@@ -257,7 +261,7 @@ func (a *App) openChain(ctx context.Context) error {
 	a.layer = transaction.New(transaction.Timers{}, transaction.Limits{Transactions: s.Limits.Transactions}, a.edge,
 		screen.NewGate(screening, a.log), a.log)
 	var c *chain.Chain
-	a.keeper = dialog.New(dialog.Config{Key: sealKey, Calls: s.Limits.Calls}, a.edge, a.edge, a.layer,
+	a.keeper = dialog.New(dialog.Config{Key: sealKey, Calls: s.Limits.Calls, Grace: grace}, a.edge, a.edge, a.layer,
 		func(ctx context.Context, r *request.Request) { c.Resume(ctx, r) }, a.log)
 	steps := chain.Steps{
 		Screen: screen.NewStep(screening),
@@ -266,7 +270,7 @@ func (a *App) openChain(ctx context.Context) error {
 		Registrar: registrar.New(registrar.Config{
 			Table: a.table, Domains: domains, MaxContacts: s.Registrar.MaxContacts,
 			MinExpires: time.Duration(s.Registrar.MinExpires), MaxExpires: time.Duration(s.Registrar.MaxExpires),
-			DefaultExpires: time.Duration(s.Registrar.DefaultExpires),
+			DefaultExpires: time.Duration(s.Registrar.DefaultExpires), Moved: a.keeper.Move,
 		}),
 		Route: route.New(route.Config{
 			Table: a.table, Domains: domains, Users: existing{accounts}, Connections: a.edge, Rules: rulesOf(s),

@@ -114,6 +114,30 @@ func TestPageClosedInMidCall(t *testing.T) {
 	require.Eventually(t, func() bool { c := s.commands(); return c[len(c)-1] == "delete" }, time.Second, 5*time.Millisecond)
 }
 
+// The page's connection breaks in mid-call and comes back: the call goes on.
+func TestCallFollowsThePage(t *testing.T) {
+	s := newSite(t)
+	page, phone := s.wss("alice"), s.udp("bob")
+	register := func(p *peer, id string) {
+		t.Helper()
+		p.device = `;+sip.instance="<urn:uuid:1>";reg-id=1`
+		require.Contains(t, p.request("REGISTER", "sip:example.org", id, "SHA-256"), "200 OK")
+	}
+	register(page, "r1")
+	invite, ok := call(t, page, phone)
+	page.close()
+	require.Eventually(t, func() bool { return len(s.app.table.Lookup(alice)) == 0 }, 2*time.Second, 10*time.Millisecond)
+	page = s.wss("alice")
+	page.host = "other.invalid"
+	register(page, "r2")
+	time.Sleep(grace + 200*time.Millisecond)
+	phone.send("BYE sip:alice@alicexyz.invalid SIP/2.0", "Via: SIP/2.0/UDP "+phone.host+";branch=z9hG4bKbye", "Max-Forwards: 70",
+		"Route: "+strings.Join(headers(invite, "Record-Route"), ", "),
+		"From: "+headers(ok, "To")[0], "To: "+headers(ok, "From")[0], "Call-ID: call", "CSeq: 1 BYE")
+	page.respond(page.expect("BYE "), "200 OK", "")
+	phone.expect("SIP/2.0 200")
+}
+
 func TestDeadDaemonIsAnsweredQuickly(t *testing.T) {
 	s := newSite(t)
 	page, phone := s.wss("alice"), s.udp("bob")

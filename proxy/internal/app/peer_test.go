@@ -134,6 +134,7 @@ type peer struct {
 	t         *testing.T
 	name      string
 	via, host string
+	device    string // parameters of the Contact
 	write     func([]byte) error
 	in        chan string
 	close     func()
@@ -241,7 +242,7 @@ func (p *peer) request(method, uri, callID, algorithm string, more ...string) st
 			fmt.Sprintf("Via: SIP/2.0/%s %s;branch=z9hG4bK%s%d;rport", p.via, p.host, p.name, p.cseq),
 			fmt.Sprintf("From: <sip:%s@example.org>;tag=%s", p.name, p.name),
 			"To: <" + uri + ">", "Call-ID: " + callID, fmt.Sprintf("CSeq: %d %s", p.cseq, method),
-			"Max-Forwards: 70", "Contact: " + p.contact(),
+			"Max-Forwards: 70", "Contact: " + p.contact() + p.device,
 		}
 		if method == "REGISTER" {
 			lines[3] = fmt.Sprintf("To: <sip:%s@example.org>", p.name)

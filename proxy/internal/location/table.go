@@ -17,6 +17,10 @@ const (
 	// sweepEvery is how often expired bindings are taken out. Lookup never
 	// returns them in any case.
 	sweepEvery = 5 * time.Second
+	// rememberLost is how long the connection of a device that has gone is
+	// remembered, and maxLost how many are.
+	rememberLost = 30 * time.Second
+	maxLost      = 10000
 	// closeTimeout bounds the last flush.
 	closeTimeout = 5 * time.Second
 )
@@ -42,6 +46,19 @@ type Table struct {
 	bindings     map[AoR][]Binding
 	byConnection map[string]map[AoR]struct{}
 	dirty        map[AoR]struct{} // changed since the last flush
+	lost         map[device]lostConnection
+}
+
+// device is one instance of a user, which may come back by another connection.
+type device struct {
+	aor             AoR
+	instance, regID string
+}
+
+// lostConnection is the connection that a device had.
+type lostConnection struct {
+	id string
+	at time.Time
 }
 
 // NewTable returns an empty table. keeper may be nil: nothing is kept.
@@ -55,6 +72,7 @@ func NewTable(keeper Keeper, log *zap.Logger) *Table {
 		bindings:     make(map[AoR][]Binding),
 		byConnection: make(map[string]map[AoR]struct{}),
 		dirty:        make(map[AoR]struct{}),
+		lost:         make(map[device]lostConnection),
 	}
 }
 
@@ -152,6 +170,11 @@ func (t *Table) sweep() {
 	now := t.now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	for d, l := range t.lost {
+		if now.Sub(l.at) > rememberLost {
+			delete(t.lost, d)
+		}
+	}
 	for aor, list := range t.bindings {
 		if !slices.ContainsFunc(list, func(b Binding) bool { return b.Expired(now) }) {
 			continue
@@ -218,6 +241,9 @@ func (t *Table) ConnectionClosed(id string) int {
 		for _, b := range t.bindings[aor] {
 			if b.Connection == id && !b.Direct {
 				removed++
+				if b.Instance != "" && len(t.lost) < maxLost {
+					t.lost[device{aor, b.Instance, b.RegID}] = lostConnection{id, t.now()}
+				}
 				t.log.Info("binding removed with its connection",
 					zap.String("aor", string(aor)), zap.String("contact", b.Contact), zap.String("connection", id))
 				continue
@@ -231,6 +257,26 @@ func (t *Table) ConnectionClosed(id string) int {
 		t.dirty[aor] = struct{}{}
 	}
 	return removed
+}
+
+// Previous returns the connection by which a device was reached before, if all
+// that is bound to that connection belongs to the same address of record, or if
+// it has just closed; "" if there is none.
+func (t *Table) Previous(aor AoR, instance, regID string) string {
+	if instance == "" {
+		return ""
+	}
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if l, ok := t.lost[device{aor, instance, regID}]; ok {
+		return l.id
+	}
+	for _, b := range t.bindings[aor] {
+		if b.Instance == instance && b.RegID == regID && b.Connection != "" && len(t.byConnection[b.Connection]) == 1 {
+			return b.Connection
+		}
+	}
+	return ""
 }
 
 // Len returns the number of addresses of record with a binding.

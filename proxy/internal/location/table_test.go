@@ -133,3 +133,25 @@ func TestFailedFlushIsRepeated(t *testing.T) {
 	require.NoError(t, table.Flush(t.Context()))
 	require.Len(t, keeper.kept[alice], 1)
 }
+
+func TestPreviousConnection(t *testing.T) {
+	table := NewTable(nil, zap.NewNop())
+	now := time.Now()
+	table.now = func() time.Time { return now }
+	page := binding("sip:x.invalid", "w1", "wss", now.Add(time.Hour))
+	page.Instance, page.RegID = "urn:1", "1"
+	require.NoError(t, table.Update(alice, set(page)))
+	require.Empty(t, table.Previous(alice, "", ""))
+	require.Empty(t, table.Previous("sip:bob@example.org", "urn:1", "1"), "somebody else's")
+	require.Equal(t, "w1", table.Previous(alice, "urn:1", "1"))
+
+	shared := page
+	shared.AoR = "sip:bob@example.org"
+	require.NoError(t, table.Update(shared.AoR, set(shared)))
+	require.Empty(t, table.Previous(alice, "urn:1", "1"), "a connection of several users, still open")
+	table.ConnectionClosed("w1")
+	require.Equal(t, "w1", table.Previous(alice, "urn:1", "1"))
+	now = now.Add(rememberLost + time.Second)
+	table.sweep()
+	require.Empty(t, table.Previous(alice, "urn:1", "1"))
+}

@@ -22,6 +22,7 @@ import (
 type Table interface {
 	Update(aor location.AoR, change func(current []location.Binding) ([]location.Binding, error)) error
 	ConnectionClosed(id string) int
+	Previous(aor location.AoR, instance, regID string) string
 }
 
 // Domains tells which domains are the proxy's own.
@@ -40,6 +41,10 @@ type Config struct {
 	MaxExpires     time.Duration // a longer one is shortened
 	DefaultExpires time.Duration // if the client names none
 	MaxContacts    int           // of one address of record
+
+	// Moved is told that a device has come back by another connection, so that
+	// its calls can follow it; nil = nobody is.
+	Moved func(from request.ConnectionID, to request.Connection)
 
 	Now func() time.Time // nil = time.Now
 }
@@ -90,7 +95,9 @@ func (s *Step) Handle(_ context.Context, r *request.Request) (request.Verdict, e
 	if err != nil {
 		return request.Done, err
 	}
+	previous := s.previous(r, aor, change)
 	var bindings []location.Binding
+	refresh := false
 	err = s.Table.Update(aor, func(current []location.Binding) ([]location.Binding, error) {
 		next, err := change.apply(current)
 		if err != nil {
@@ -99,7 +106,7 @@ func (s *Step) Handle(_ context.Context, r *request.Request) (request.Verdict, e
 		if len(next) > s.MaxContacts {
 			return nil, request.Fail(503, "Too Many Contacts", ErrTooManyContacts)
 		}
-		bindings = next
+		bindings, refresh = next, len(next) == len(current)
 		if change.query() {
 			return nil, location.ErrUnchanged
 		}
@@ -112,11 +119,33 @@ func (s *Step) Handle(_ context.Context, r *request.Request) (request.Verdict, e
 		// It closed before the binding was there to be taken out with it.
 		s.Table.ConnectionClosed(string(r.Conn.ID()))
 	}
+	if previous != "" {
+		s.Moved(previous, r.Conn)
+	}
+	log := r.Log.Info
+	if refresh {
+		log = r.Log.Debug // by far the most frequent message
+	}
 	if !change.query() {
-		r.Log.Info("registered", zap.String("aor", string(aor)), zap.Int("bindings", len(bindings)),
+		log("registered", zap.String("aor", string(aor)), zap.Int("bindings", len(bindings)),
 			zap.Stringer("source", r.Source))
 	}
 	return request.Done, r.Respond(200, "OK", s.headers(r, bindings)...)
+}
+
+// previous is the connection that the registering device had before, if it has
+// another one now.
+func (s *Step) previous(r *request.Request, aor location.AoR, c *change) request.ConnectionID {
+	if s.Moved == nil || r.Conn == nil {
+		return ""
+	}
+	for i := range c.put {
+		id := request.ConnectionID(s.Table.Previous(aor, c.put[i].Instance, c.put[i].RegID))
+		if id != "" && id != r.Conn.ID() {
+			return id
+		}
+	}
+	return ""
 }
 
 func (s *Step) addressOfRecord(r *request.Request) (location.AoR, error) {
