@@ -45,7 +45,7 @@ func parse(data []byte) (sip.Message, string, error) {
 	} else {
 		head, body = data[:end], data[end+4:]
 	}
-	if bytes.IndexByte(head, 0) >= 0 {
+	if strayNUL(head) {
 		p.fault("NUL in the header")
 	}
 	line, rest, _ := bytes.Cut(head, []byte("\r\n"))
@@ -200,6 +200,24 @@ func (p *parser) header(name, value string) {
 	}
 }
 
+// version of the message; a request of another one is answered 505 whatever its Via says.
+func (p *parser) version() string {
+	if p.req != nil {
+		return strings.ToUpper(p.req.SipVersion)
+	}
+	return "SIP/2.0"
+}
+
+// strayNUL reports a NUL that is not escaped as a quoted-pair (RFC 3261 §25.1).
+func strayNUL(head []byte) bool {
+	for i, c := range head {
+		if c == 0 && (i == 0 || head[i-1] != '\\') {
+			return true
+		}
+	}
+	return false
+}
+
 // via makes the topmost value a typed header and keeps the others as received.
 func (p *parser) via(value string) {
 	values := request.SplitList(value)
@@ -207,6 +225,9 @@ func (p *parser) via(value string) {
 		p.fault("empty Via")
 	}
 	for i, v := range values {
+		if !isToken(v[:1]) {
+			p.fault("malformed Via")
+		}
 		if i > 0 || p.seen["Via"] > 1 {
 			p.msg.AppendHeader(sip.NewHeader("Via", v))
 			continue
@@ -216,7 +237,7 @@ func (p *parser) via(value string) {
 			p.fault("malformed Via")
 			continue
 		}
-		if !strings.EqualFold(h.ProtocolName, "SIP") || h.ProtocolVersion != "2.0" {
+		if p.version() == "SIP/2.0" && (!strings.EqualFold(h.ProtocolName, "SIP") || h.ProtocolVersion != "2.0") {
 			p.fault("unknown protocol in Via")
 		}
 		p.msg.AppendHeader(h)
