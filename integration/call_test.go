@@ -249,14 +249,10 @@ func (s *stack) checkSDP(t *testing.T) {
 		t.Fatal("no SDP on the wire")
 	}
 	for _, sdp := range received(toPage) {
-		if err := browserSDP(sdp); err != nil {
-			t.Error(err)
-		}
+		s.must(t, browserSDP(sdp))
 	}
 	for _, sdp := range received(toPhone) {
-		if err := phoneSDP(sdp); err != nil {
-			t.Error(err)
-		}
+		s.must(t, phoneSDP(sdp))
 	}
 }
 

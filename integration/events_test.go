@@ -31,7 +31,8 @@ func TestCallEvents(t *testing.T) {
 		{"cancel-crosses-200", cancelCrossesAnswer},
 		{"busy", busy},
 		{"no-answer", noAnswer},
-		{"page-closed", pageClosed}, // last: it needs a new page
+		{"page-closed-ringing", pageClosedRinging},
+		{"page-closed", pageClosed},
 	}
 	forEachStack(t, func(t *testing.T, s *stack) {
 		for _, c := range cases {
@@ -317,10 +318,11 @@ func noAnswer(t *testing.T, s *stack) {
 }
 
 func (s *stack) callerMessages(from caller) ([]harness.Message, error) {
+	messages, err := s.phone.Messages()
 	if from == fromBrowser {
-		return s.page.Messages()
+		messages, err = s.page.Messages()
 	}
-	return s.phone.Messages()
+	return ofFirstCall(messages), err
 }
 
 // finalCode is the last final response to INVITE that the caller got.
@@ -345,6 +347,23 @@ func (s *stack) callerGot(from caller, want ...string) error {
 		}
 		return err
 	})
+}
+
+// pageClosedRinging: the browser is gone before the call is answered. The proxy
+// cancels its call, and ends a call to it at the latest when ringing is over.
+func pageClosedRinging(t *testing.T, s *stack) {
+	s.ring(t, fromBrowser, harness.QuietUser)
+	s.must(t, s.page.Close())
+	s.must(t, s.phone.Until(stepLimit, "ended"))
+	s.must(t, eventually(s.media.Idle))
+	s.openPage(t)
+
+	s.ring(t, fromPhone, "")
+	s.must(t, s.page.Close())
+	s.must(t, s.phone.Until(stepLimit, "ended"))
+	s.must(t, s.callerGot(fromPhone, "480", "408"))
+	s.must(t, eventually(s.media.Idle))
+	s.openPage(t)
 }
 
 // pageClosed: the browser is gone without a word. The proxy owns the connection

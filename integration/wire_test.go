@@ -18,13 +18,41 @@ func body(message string) string {
 
 // method is a request's method, or the method in a response's CSeq.
 func method(message string) string {
-	for _, line := range strings.Split(message, "\r\n") {
-		if name, value, ok := strings.Cut(line, ":"); ok && strings.EqualFold(strings.TrimSpace(name), "CSeq") {
-			fields := strings.Fields(value)
-			return fields[len(fields)-1]
+	fields := strings.Fields(header(message, "CSeq"))
+	if len(fields) == 0 {
+		return ""
+	}
+	return fields[len(fields)-1]
+}
+
+// header is the value of the first header field called name, in its long form.
+func header(message, name string) string {
+	head, _, _ := strings.Cut(message, "\r\n\r\n")
+	for _, line := range strings.Split(head, "\r\n") {
+		if got, value, ok := strings.Cut(line, ":"); ok && strings.EqualFold(strings.TrimSpace(got), name) {
+			return strings.TrimSpace(value)
 		}
 	}
 	return ""
+}
+
+// ofFirstCall leaves the messages of the call whose INVITE comes first: what an
+// earlier call's peers retransmit late is not of interest.
+func ofFirstCall(messages []harness.Message) []harness.Message {
+	var call string
+	for _, m := range messages {
+		if strings.HasPrefix(m.Text, "INVITE ") && !strings.Contains(header(m.Text, "To"), ";tag=") {
+			call = header(m.Text, "Call-ID")
+			break
+		}
+	}
+	var kept []harness.Message
+	for _, m := range messages {
+		if call != "" && header(m.Text, "Call-ID") == call {
+			kept = append(kept, m)
+		}
+	}
+	return kept
 }
 
 // status is a response's code as text; empty for a request.
@@ -43,7 +71,7 @@ func sent(messages []harness.Message) []string { return bodies(messages, true) }
 
 func bodies(messages []harness.Message, sent bool) []string {
 	var found []string
-	for _, m := range messages {
+	for _, m := range ofFirstCall(messages) {
 		if sdp := body(m.Text); m.Sent == sent && strings.HasPrefix(sdp, "v=0") {
 			found = append(found, sdp)
 		}
