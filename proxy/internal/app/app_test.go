@@ -148,6 +148,43 @@ func TestDeadDaemonIsAnsweredQuickly(t *testing.T) {
 	require.Less(t, time.Since(began), 2*time.Second)
 }
 
+// A trunk is known by its address: it reaches users without a password, and
+// nothing else. Users reach it by a route.
+func TestTrunk(t *testing.T) {
+	s := newSite(t)
+	carrier := s.udpAt("carrier", "127.0.0.9:0")
+	s.stop()
+	s.start(`
+trunks: [{name: carrier, sources: [127.0.0.9]}]
+routes: [{name: out, pattern: "0[0-9]+", strip: 1, add: "+49", to: "sip:` + carrier.host + `"}]`)
+	carrier, phone := s.udpAt("carrier", carrier.rebind()), s.udp("bob")
+	require.Contains(t, phone.request("REGISTER", "sip:example.org", "r", "MD5"), "200 OK")
+
+	done := make(chan string)
+	go func() {
+		invite := phone.expect("INVITE ")
+		phone.respond(invite, "486 Busy Here", "x")
+		done <- invite
+	}()
+	require.Contains(t, carrier.request("INVITE", "sip:bob@example.org", "in", "", "P-Asserted-Identity: <sip:+491@c.example>", "v=0"), "SIP/2.0 486")
+	require.NotEmpty(t, headers(<-done, "P-Asserted-Identity"))
+	phone.expect("ACK ")
+	require.Contains(t, carrier.request("INVITE", "sip:0123@example.org", "through", "", "v=0"), "SIP/2.0 404", "no way through to itself")
+
+	go func() {
+		invite := carrier.expect("INVITE ")
+		carrier.respond(invite, "603 Decline", "x")
+		done <- invite
+	}()
+	require.Contains(t, phone.request("INVITE", "sip:0123@example.org", "out", "MD5", "P-Asserted-Identity: <sip:king@c.example>", "v=0"), "SIP/2.0 603")
+	invite := <-done
+	require.True(t, strings.HasPrefix(invite, "INVITE sip:+49123@"+carrier.host+" "), invite)
+	require.Empty(t, headers(invite, "P-Asserted-Identity"), "a user cannot vouch for himself")
+	carrier.expect("ACK ")
+	require.Eventually(t, func() bool { return len(s.commands()) == 4 }, time.Second, 5*time.Millisecond)
+	require.Equal(t, []string{"offer RTP/AVP", "delete", "offer RTP/AVP", "delete"}, s.commands())
+}
+
 func TestWebPhone(t *testing.T) {
 	s := newSite(t)
 	get := func(path string) (int, string) {

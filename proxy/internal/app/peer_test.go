@@ -141,8 +141,12 @@ type peer struct {
 	cseq      int
 }
 
-func (s *site) udp(name string) *peer {
-	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+func (s *site) udp(name string) *peer { return s.udpAt(name, "127.0.0.1:0") }
+
+func (s *site) udpAt(name, address string) *peer {
+	at, err := net.ResolveUDPAddr("udp4", address)
+	require.NoError(s.t, err)
+	conn, err := net.ListenUDP("udp4", at)
 	require.NoError(s.t, err)
 	proxy := s.address("udp")
 	p := &peer{t: s.t, name: name, via: "UDP", host: conn.LocalAddr().String()}
@@ -183,6 +187,13 @@ func (p *peer) run(stop func(), read func() ([]byte, error)) {
 	}()
 	p.close = sync.OnceFunc(func() { stop(); <-done })
 	p.t.Cleanup(p.close)
+}
+
+// rebind closes the peer and returns its address, to be bound again towards a
+// proxy that has restarted.
+func (p *peer) rebind() string {
+	p.close()
+	return p.host
 }
 
 func (p *peer) contact() string { return fmt.Sprintf("<sip:%s@%s>", p.name, p.host) }
