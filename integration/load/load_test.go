@@ -22,23 +22,23 @@ import (
 const (
 	calls     = 1000
 	perSecond = 50
-	warmUp    = 200 // calls before the first look at memory
+	warmUp    = 1000 // calls before the first look at memory: the heap then has its working size
 
 	// linger is how long RFC 3261's timers may hold a transaction after its
 	// end: 64*T1 is 32 s.
 	linger = 36 * time.Second
 	// slack is what the Go runtime itself may start or stop between two looks.
 	slackGoroutines = 5
-	slackMemory     = 24 << 10 // KiB of resident memory; a call that is kept costs more than 24 KiB
+	slackMemory     = 12 << 10 // KiB of resident memory; a call that is kept costs more than 12 KiB
 )
 
 const proxyConfig = `listeners:
-  - {name: phones, transport: udp, address: "%[1]s:5060"}
+  - {name: phones, transport: udp, address: "%[1]s:15060"}
 domains: [example.test]
 trunks:
   - {name: generator, sources: ["%[2]s/32"]}
 routes:
-  - {name: out, from: [generator], domain: "*", to: "sip:%[3]s:5060"}
+  - {name: out, from: [generator], domain: "*", to: "sip:%[3]s:15060"}
 media:
   nodes: ["udp:%[1]s:2223"]
 storage: {path: ":memory:"}
@@ -124,9 +124,10 @@ func (s *site) start(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.proxy = s.run(t, "proxy", filepath.Join(bin, "proxy"), "-config", config)
-	s.callees = s.run(t, "callees", "sipp", "-sf", scenario(t, "uas.xml"), "-i", s.callee, "-p", "5060",
-		"-mi", s.callee, "-mp", "20000", "-rtp_echo", "-nostdin")
-	if err := s.proxy.Ready(func() error { return s.bound(s.proxy.PID(), 5060) }); err != nil {
+	s.callees = s.run(t, "callees", "sipp", "-sf", scenario(t, "uas.xml"), "-i", s.callee, "-p", "15060",
+		"-mi", s.callee, "-mp", "20000", "-rtp_echo", "-nostdin",
+		"-trace_err", "-error_file", filepath.Join(s.dir, "callees-errors.log"))
+	if err := s.proxy.Ready(func() error { return s.bound(s.proxy.PID(), 15060) }); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.callees.Ready(func() error { return s.bound(s.callees.PID(), 20000) }); err != nil {
@@ -168,9 +169,9 @@ func scenario(t *testing.T, name string) string {
 // drive makes n calls; SIPp's exit code tells whether one of them failed.
 func (s *site) drive(t *testing.T, name string, n int) {
 	t.Helper()
-	cmd := exec.Command("sipp", "-sf", scenario(t, "uac.xml"), "-i", s.caller, "-p", "5060", "-mi", s.caller, "-mp", "20000",
+	cmd := exec.Command("sipp", "-sf", scenario(t, "uac.xml"), "-i", s.caller, "-p", "15060", "-mi", s.caller, "-mp", "20000",
 		"-s", "callee", "-r", strconv.Itoa(perSecond), "-m", strconv.Itoa(n), "-nostdin", "-timeout", "120s", "-timeout_error",
-		"-trace_err", "-error_file", filepath.Join(s.dir, name+"-errors.log"), s.host+":5060")
+		"-trace_err", "-error_file", filepath.Join(s.dir, name+"-errors.log"), s.host+":15060")
 	cmd.Dir = s.dir
 	out, err := cmd.CombinedOutput()
 	if err := os.WriteFile(filepath.Join(s.dir, name+"-screen.log"), out, 0o600); err != nil {
