@@ -266,7 +266,10 @@ func (a *App) openChain(ctx context.Context) error {
 	steps := chain.Steps{
 		Screen: screen.NewStep(screening),
 		Dialog: a.keeper,
-		Auth:   auth.New(auth.Config{Accounts: accounts, Domains: domains, Trunks: trunks, Key: nonceKey, Nonces: usedNonces}),
+		Auth: auth.New(auth.Config{
+			Accounts: accounts, Domains: domains, Trunks: trunks, Key: nonceKey, Nonces: usedNonces,
+			Algorithms: s.Auth.Algorithms,
+		}),
 		Registrar: registrar.New(registrar.Config{
 			Table: a.table, Domains: domains, MaxContacts: s.Registrar.MaxContacts,
 			MinExpires: time.Duration(s.Registrar.MinExpires), MaxExpires: time.Duration(s.Registrar.MaxExpires),

@@ -149,7 +149,7 @@ func authorize(res *sip.Response, header, user, password, method, algorithm stri
 			continue
 		}
 		hash := hashMD5
-		if algorithm == algorithmSHA256 {
+		if algorithm == SHA256 {
 			hash = hashSHA256
 		}
 		count := fmt.Sprintf("%08x", nc)
@@ -166,10 +166,10 @@ func TestUsers(t *testing.T) {
 		method, header, algorithm string
 		code                      int
 	}{
-		{"REGISTER", "Authorization", algorithmSHA256, 401},
-		{"REGISTER", "Authorization", algorithmMD5, 401},
-		{"INVITE", "Proxy-Authorization", algorithmSHA256, 407},
-		{"INVITE", "Proxy-Authorization", algorithmMD5, 407},
+		{"REGISTER", "Authorization", SHA256, 401},
+		{"REGISTER", "Authorization", MD5, 401},
+		{"INVITE", "Proxy-Authorization", SHA256, 407},
+		{"INVITE", "Proxy-Authorization", MD5, 407},
 	} {
 		r, out := newRequest(t, c.method, "sip:alice@example.org", "")
 		v, err := s.Handle(t.Context(), r)
@@ -178,7 +178,7 @@ func TestUsers(t *testing.T) {
 		require.Equal(t, c.code, out.responses[0].StatusCode)
 		challenges := out.responses[0].GetHeaders(map[int]string{401: "WWW-Authenticate", 407: "Proxy-Authenticate"}[c.code])
 		require.Len(t, challenges, 2)
-		require.Contains(t, challenges[0].Value(), algorithmSHA256)
+		require.Contains(t, challenges[0].Value(), SHA256)
 
 		answer := authorize(out.responses[0], c.header, "alice", "wonder", c.method, c.algorithm, 1)
 		r, out2 := newRequest(t, c.method, "sip:alice@example.org", answer+c.header+": Digest username=\"u\", realm=\"other\", nonce=\"n\", response=\"r\"\nP-ASSERTED-Identity: <sip:king@example.org>\n")
@@ -206,6 +206,22 @@ func TestUsers(t *testing.T) {
 		r, _ = newRequest(t, c.method, "sip:alice@example.org", bob)
 		_, err = s.Handle(t.Context(), r)
 		require.ErrorIs(t, err, ErrNotYours, "bob cannot act as alice")
+	}
+}
+
+func TestAlgorithmsThatAreNotOffered(t *testing.T) {
+	s := newStep()
+	s.Algorithms = []string{SHA256}
+	r, out := newRequest(t, "REGISTER", "sip:alice@example.org", "")
+	_, err := s.Handle(t.Context(), r)
+	require.NoError(t, err)
+	require.Len(t, out.responses[0].GetHeaders("WWW-Authenticate"), 1)
+	answer := authorize(out.responses[0], "Authorization", "alice", "wonder", "REGISTER", SHA256, 1)
+	for _, weaker := range []string{MD5, "SHA-512-256"} {
+		r, out := newRequest(t, "REGISTER", "sip:alice@example.org", strings.Replace(answer, "algorithm=SHA-256", "algorithm="+weaker, 1))
+		_, err := s.Handle(t.Context(), r)
+		require.NoError(t, err)
+		require.Equal(t, 401, out.responses[0].StatusCode)
 	}
 }
 

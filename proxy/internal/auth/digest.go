@@ -4,14 +4,15 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
 
-// Algorithms that are offered, the better first (RFC 8760 §2.4).
+// Algorithms (RFC 8760 §2.1).
 const (
-	algorithmSHA256 = "SHA-256"
-	algorithmMD5    = "MD5"
+	SHA256 = "SHA-256"
+	MD5    = "MD5"
 )
 
 // maxParameters bounds an Authorization header.
@@ -33,7 +34,7 @@ func parseCredentials(value string) (c credentials, ok bool, err error) {
 	if !strings.EqualFold(scheme, "Digest") {
 		return c, false, nil
 	}
-	c.algorithm = algorithmMD5
+	c.algorithm = MD5
 	fields := map[string]*string{
 		"username": &c.username, "realm": &c.realm, "nonce": &c.nonce, "uri": &c.uri, "response": &c.response,
 		"algorithm": &c.algorithm, "cnonce": &c.cnonce, "qop": &c.qop, "nc": &c.nc,
@@ -115,7 +116,7 @@ func (c *credentials) count() (uint32, error) {
 // an empty account: nothing matches then.
 func (c *credentials) matches(a Account, method string) bool {
 	hash, ha1 := hashMD5, a.MD5
-	if strings.EqualFold(c.algorithm, algorithmSHA256) {
+	if strings.EqualFold(c.algorithm, SHA256) {
 		hash, ha1 = hashSHA256, a.SHA256
 	}
 	ha2 := hash(method + ":" + c.uri)
@@ -130,9 +131,9 @@ func (c *credentials) matches(a Account, method string) bool {
 
 // supported reports whether the algorithm and quality of protection are among
 // those offered.
-func (c *credentials) supported() bool {
-	algorithm := strings.EqualFold(c.algorithm, algorithmMD5) || strings.EqualFold(c.algorithm, algorithmSHA256)
-	return algorithm && (c.qop == "" || c.qop == "auth")
+func (c *credentials) supported(algorithms []string) bool {
+	offered := slices.ContainsFunc(algorithms, func(a string) bool { return strings.EqualFold(a, c.algorithm) })
+	return offered && (c.qop == "" || c.qop == "auth")
 }
 
 // challenge is the value of a WWW-Authenticate or Proxy-Authenticate header.

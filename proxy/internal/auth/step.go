@@ -33,6 +33,9 @@ type Config struct {
 	Trunks   []Trunk
 	Key      []byte // for nonces; 32 random bytes
 	Nonces   int    // how many used nonces are remembered; more are stale earlier
+	// Algorithms are offered in this order; nil = SHA-256, then MD5. Some old
+	// phones look at the first challenge only.
+	Algorithms []string
 }
 
 // Step authenticates requests.
@@ -42,7 +45,12 @@ type Step struct {
 }
 
 // New returns the step.
-func New(c Config) *Step { return &Step{Config: c, nonces: newNonces(c.Key, c.Nonces)} }
+func New(c Config) *Step {
+	if c.Algorithms == nil {
+		c.Algorithms = []string{SHA256, MD5}
+	}
+	return &Step{Config: c, nonces: newNonces(c.Key, c.Nonces)}
+}
 
 // realmKind is how one kind of server challenges (RFC 3261 §22.1).
 type realmKind struct {
@@ -105,7 +113,7 @@ func (s *Step) user(ctx context.Context, r *request.Request) (request.Verdict, e
 		return request.Done, s.challenge(r, kind, realm, false)
 	}
 	judged, issued := s.nonces.check(c.nonce, realm)
-	if judged == nonceForged || !c.supported() {
+	if judged == nonceForged || !c.supported(s.Algorithms) {
 		return request.Done, s.challenge(r, kind, realm, false)
 	}
 	nc, err := c.count()
@@ -160,10 +168,12 @@ func (s *Step) find(msg *sip.Request, name, realm string) (credentials, sip.Head
 	return credentials{}, nil, nil
 }
 
-// challenge answers with a challenge by each algorithm, the better first.
+// challenge answers with a challenge by each algorithm.
 func (s *Step) challenge(r *request.Request, kind realmKind, realm string, stale bool) error {
 	nonce := s.nonces.issue(realm)
-	return r.Respond(kind.code, kind.reason,
-		sip.NewHeader(kind.challenge, challenge(realm, nonce, algorithmSHA256, stale)),
-		sip.NewHeader(kind.challenge, challenge(realm, nonce, algorithmMD5, stale)))
+	headers := make([]sip.Header, 0, len(s.Algorithms))
+	for _, algorithm := range s.Algorithms {
+		headers = append(headers, sip.NewHeader(kind.challenge, challenge(realm, nonce, algorithm, stale)))
+	}
+	return r.Respond(kind.code, kind.reason, headers...)
 }

@@ -13,6 +13,7 @@ type Settings struct {
 	Listeners []Listener         `yaml:"listeners"`
 	Domains   []string           `yaml:"domains"` // own domains, the first is the default one
 	Users     []User             `yaml:"users"`
+	Auth      Auth               `yaml:"auth"`
 	Registrar Registrar          `yaml:"registrar"`
 	Trunks    []Trunk            `yaml:"trunks"`
 	Routes    []Route            `yaml:"routes"`
@@ -48,6 +49,11 @@ type User struct {
 type HA1 struct {
 	MD5    conf.Secret `yaml:"md5"`
 	SHA256 conf.Secret `yaml:"sha256"`
+}
+
+// Auth is how users are challenged.
+type Auth struct {
+	Algorithms []string `yaml:"algorithms"` // in the order in which they are offered
 }
 
 // Registrar bounds registrations (RFC 3261 §10.3).
@@ -170,6 +176,7 @@ func builtinProfiles() map[string]Profile {
 // Default returns the settings that apply where the file says nothing.
 func Default() Settings {
 	return Settings{
+		Auth: Auth{Algorithms: []string{"SHA-256", "MD5"}},
 		Registrar: Registrar{
 			MinExpires:     conf.Duration(60 * time.Second),
 			MaxExpires:     conf.Duration(time.Hour),

@@ -65,6 +65,8 @@ func TestFaults(t *testing.T) {
 		{smallest + "users: [{name: c, password: x},{name: c, password: y}]", "users[1].name: c@example.org is given twice"},
 		{smallest + "registrar: {min_expires: 1s, max_expires: 48h, default_expires: 72h, max_contacts: 0}",
 			"min_expires|max_expires|default_expires|max_contacts: 0 is not from 1 to 100"},
+		{smallest + "auth: {algorithms: []}", "auth.algorithms: at least one"},
+		{smallest + "auth: {algorithms: [MD5, SHA-1, MD5]}", `auth.algorithms[1]: "SHA-1" is neither|auth.algorithms[2]: "MD5"`},
 		{smallest + "trunks:\n  - {name: users, sources: [0.0.0.0/0], profile: q}\n  - {}",
 			`trunks[0].name: "users" is taken|trunks[0].sources[0]: 0.0.0.0/0 would trust everybody|trunks[0].profile|trunks[1].name: missing|trunks[1].sources: at least`},
 		{smallest + "routes:\n  - {from: [x], domain: \"a b\", prefix: a, pattern: \"(\", strip: 99, add: \"a@b\", to: \"http://x\"}\n  - {to: \"sip:u@h\"}\n  - {}",

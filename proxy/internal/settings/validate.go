@@ -21,6 +21,7 @@ func (s *Settings) validate(doc *conf.Document) {
 	s.validateListeners(doc)
 	s.validateDomains(doc)
 	s.validateUsers(doc)
+	s.validateAuth(doc)
 	s.validateRegistrar(doc)
 	s.validateTrunks(doc)
 	s.validateRoutes(doc)
@@ -117,6 +118,17 @@ func (s *Settings) validateUsers(doc *conf.Document) {
 		}
 		validateHash(doc, key+".ha1.md5", u.HA1.MD5, 16)
 		validateHash(doc, key+".ha1.sha256", u.HA1.SHA256, 32)
+	}
+}
+
+func (s *Settings) validateAuth(doc *conf.Document) {
+	if len(s.Auth.Algorithms) == 0 {
+		doc.Fault("auth.algorithms", "at least one is needed")
+	}
+	for i, a := range s.Auth.Algorithms {
+		if a != "SHA-256" && a != "MD5" || slices.Index(s.Auth.Algorithms, a) != i {
+			doc.Fault(fmt.Sprintf("auth.algorithms[%d]", i), "%q is neither SHA-256 nor MD5, or given twice", a)
+		}
 	}
 }
 
