@@ -283,12 +283,8 @@ func aLaw(s int) byte {
 	for v := s >> 5; v > 0; v >>= 1 {
 		exp++
 	}
-	mant := s & 0x0f
 	if exp > 0 {
-		mant = s >> exp & 0x0f
-		if s>>4 != 0 && exp == 0 {
-			exp = 1
-		}
+		mant := s >> exp & 0x0f
 		exp = min(exp, 7)
 		return (sign | byte(exp)<<4 | byte(mant)) ^ 0x55
 	}

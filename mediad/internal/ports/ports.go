@@ -11,6 +11,8 @@ import (
 )
 
 // ErrNoPorts says that an interface has no free port pair left. Its text is the one rtpengine gives to ng clients.
+//
+//lint:ignore ST1005 clients compare the text
 var ErrNoPorts = errors.New("Ran out of ports")
 
 // ErrNoInterface says that no interface has the name or none of its addresses the family that was asked for.

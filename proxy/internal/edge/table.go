@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/tandem-sbc/tandem/proxy/internal/request"
 	"go.uber.org/zap"
@@ -222,13 +223,18 @@ type guardedListener struct {
 	refused uint64
 }
 
+// acceptPause keeps a lack of file descriptors from becoming a lack of CPU.
+const acceptPause = 5 * time.Millisecond
+
 // Accept is called by one goroutine.
 func (g *guardedListener) Accept() (net.Conn, error) {
 	for {
 		c, err := g.TCPListener.AcceptTCP()
 		if err != nil {
 			// Running out of file descriptors passes; a closed listener does not.
-			if ne, ok := err.(net.Error); ok && ne.Temporary() { //nolint:staticcheck // the only way to tell EMFILE
+			//lint:ignore SA1019 there is no other way to tell that apart
+			if ne, ok := err.(net.Error); ok && ne.Temporary() {
+				time.Sleep(acceptPause)
 				continue
 			}
 			return nil, err
