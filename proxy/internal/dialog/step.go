@@ -77,7 +77,7 @@ func (k *Keeper) within(r *request.Request, seal string) (request.Verdict, error
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	d, fromA := k.find(callID, from, to)
-	if d == nil && seal != "" {
+	if d == nil && seal != "" && !k.over(callID, from, to) {
 		d, fromA = k.restore(r, seal)
 	}
 	if d == nil {
@@ -105,6 +105,13 @@ func (k *Keeper) within(r *request.Request, seal string) (request.Verdict, error
 	r.Targets = []request.Target{target(peer, r.Msg.Recipient)}
 	r.Observers = append(r.Observers, k)
 	return request.Continue, nil
+}
+
+// over reports that a dialog has ended lately: a seal must not bring it back. The lock is held.
+func (k *Keeper) over(callID, from, to string) bool {
+	_, forth := k.ended[key{callID, from, to}]
+	_, back := k.ended[key{callID, to, from}]
+	return forth || back
 }
 
 // Outgoing implements request.Observer.
