@@ -45,6 +45,8 @@ unit: webphone
 race: webphone
 	CGO_ENABLED=1 go test -race -short $(RACE)
 
+# One package at a time: they measure, and share two or four cores with SIPp and
+# Chromium.
 integration: webphone
 	go vet -tags integration ./...
 	go test -p 1 -tags integration -count=1 -timeout 12m ./integration/... # one package at a time: they measure
