@@ -49,7 +49,7 @@ race: webphone
 # Chromium.
 integration: webphone
 	go vet -tags integration ./...
-	go test -p 1 -tags integration -count=1 -timeout 12m ./integration/... # one package at a time: they measure
+	go test -p 1 -tags integration -count=1 -timeout 12m ./integration/... ./proxy/internal/bridge
 
 bench:
 	go test -run '^$$' -bench . -benchmem ./ng-protocol/... ./pkg/... ./mediad/... ./proxy/...
