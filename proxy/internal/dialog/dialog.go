@@ -24,6 +24,9 @@ type Config struct {
 	Grace time.Duration
 	// Early bounds the life of a dialog without 2xx (10 min), Idle that of one without in-dialog requests (24 h).
 	Early, Idle time.Duration
+	// Acknowledge is how long a caller who has cancelled may take for the ACK of a 2xx that crossed his CANCEL (4 s, 8·T1).
+	// Some browsers' libraries never send it; the callee is then acknowledged and hung up from here.
+	Acknowledge time.Duration
 	// Calls bounds the dialogs kept (50000).
 	Calls int
 }
@@ -40,6 +43,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Idle <= 0 {
 		c.Idle = 24 * time.Hour
+	}
+	if c.Acknowledge <= 0 {
+		c.Acknowledge = 4 * time.Second
 	}
 	if c.Calls <= 0 {
 		c.Calls = 50000
@@ -74,10 +80,15 @@ type Dialog struct {
 	CallID    string
 	A, B      Leg
 	Confirmed bool
-	branch    string // of the INVITE, while early
-	cseq      uint32 // of the INVITE
+	branch    string    // of the INVITE, while early
+	cseq      uint32    // of the INVITE
+	since     time.Time // of the INVITE, then of its first 2xx
 	expires   time.Time
-	closing   bool
+	unacked   bool // the 2xx to the INVITE has had no ACK yet
+	crossed   bool // and the caller had cancelled
+	closing   bool // BYE is on its way
+	ours      bool // and was made here
+	by        string
 }
 
 // key identifies a dialog.
@@ -110,7 +121,7 @@ type Keeper struct {
 	byCall  map[string][]*Dialog
 	ended   map[key]time.Time // dialogs that are over, while repetitions of their 2xx may still come
 	byConn  map[request.ConnectionID]map[*Dialog]struct{}
-	timers  map[*time.Timer]struct{} // of connections in their grace time
+	timers  map[*time.Timer]struct{} // of connections in their grace time, and of answers without ACK
 
 	stop chan struct{}
 	wg   sync.WaitGroup
@@ -166,7 +177,6 @@ func (k *Keeper) sweep() {
 			k.mu.Lock()
 			for _, d := range k.dialogs {
 				if now.After(d.expires) {
-					k.log.Info("dialog expired", zap.String("call-id", d.CallID), zap.Bool("confirmed", d.Confirmed))
 					k.drop(d)
 				}
 			}
@@ -207,6 +217,14 @@ func (k *Keeper) drop(d *Dialog) {
 		return
 	}
 	delete(k.dialogs, d.key())
+	if d.Confirmed {
+		by := d.by
+		if by == "" {
+			by = "proxy: nothing heard"
+		}
+		k.log.Info("call ended", zap.String("call-id", d.CallID), zap.String("from-tag", d.A.Tag), zap.String("to-tag", d.B.Tag),
+			zap.Duration("duration", time.Since(d.since).Round(time.Millisecond)), zap.String("by", by))
+	}
 	if rest := slices.DeleteFunc(k.byCall[d.CallID], func(o *Dialog) bool { return o == d }); len(rest) > 0 {
 		k.byCall[d.CallID] = rest
 	} else {
@@ -287,15 +305,24 @@ func (k *Keeper) Lost(conn request.Connection) {
 		return
 	default:
 	}
+	k.after(k.cfg.Grace, func() { k.abandoned(conn.ID()) })
+}
+
+// after runs f later, unless the keeper is closed before; the lock is held.
+func (k *Keeper) after(d time.Duration, f func()) {
 	var t *time.Timer
-	t = time.AfterFunc(k.cfg.Grace, func() { k.abandoned(conn.ID(), &t) })
+	t = time.AfterFunc(d, func() {
+		k.mu.Lock()
+		delete(k.timers, t)
+		k.mu.Unlock()
+		f()
+	})
 	k.timers[t] = struct{}{}
 }
 
 // abandoned ends the confirmed dialogs that still hang on a lost connection.
-func (k *Keeper) abandoned(id request.ConnectionID, t **time.Timer) {
+func (k *Keeper) abandoned(id request.ConnectionID) {
 	k.mu.Lock()
-	delete(k.timers, *t)
 	var gone []*Dialog
 	for d := range k.byConn[id] {
 		if d.Confirmed {
@@ -311,7 +338,7 @@ func (k *Keeper) abandoned(id request.ConnectionID, t **time.Timer) {
 			k.mu.Unlock()
 			if lostA || lostB {
 				k.log.Info("browser gone, ending its call", zap.String("call-id", d.CallID), zap.String("connection", string(id)))
-				k.end(ctx, d, !lostA, !lostB)
+				k.end(ctx, d, "proxy: connection lost", !lostA, !lostB)
 			}
 		})
 	}
@@ -329,20 +356,24 @@ func (k *Keeper) End(callID string) {
 		}
 		k.mu.Unlock()
 		for _, d := range all {
-			k.end(ctx, d, true, true)
+			k.end(ctx, d, "proxy: on demand", true, true)
 		}
 	})
 }
 
-// end sends BYE to the sides wanted, as if it came from the other one.
-func (k *Keeper) end(ctx context.Context, d *Dialog, toA, toB bool) {
+// end sends BYE to the sides wanted, as if it came from the other one. by is for the log.
+func (k *Keeper) end(ctx context.Context, d *Dialog, by string, toA, toB bool) {
 	k.mu.Lock()
 	if d.closing {
 		k.mu.Unlock()
 		return
 	}
-	d.closing = true
+	d.closing, d.ours, d.by = true, true, by
+	acknowledge := d.unacked && toB
 	k.mu.Unlock()
+	if acknowledge { // or B repeats its 2xx, whatever BYE says
+		k.send(ctx, k.make(d, sip.ACK, true))
+	}
 	if toB || !toA {
 		k.send(ctx, k.make(d, sip.BYE, true))
 	}

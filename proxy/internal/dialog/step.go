@@ -2,9 +2,11 @@ package dialog
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/emiago/sipgo/sip"
 	"github.com/tandem-sbc/tandem/proxy/internal/request"
@@ -19,10 +21,17 @@ func (k *Keeper) Handle(_ context.Context, r *request.Request) (request.Verdict,
 		return request.Done, request.Fail(sip.StatusBadRequest, "Malformed Route", err)
 	}
 	if r.InDialog {
-		return k.within(r, seal)
+		verdict, err := k.within(r, seal)
+		if errors.Is(err, errHungUp) {
+			return request.Done, hungUp(r)
+		}
+		return verdict, err
 	}
 	switch r.Msg.Method {
 	case sip.INVITE:
+		if k.full() {
+			return request.Done, request.Fail(sip.StatusServiceUnavailable, "Too Many Calls", nil)
+		}
 		r.Dialogs = k
 		r.Observers = append(r.Observers, k)
 	case sip.SUBSCRIBE, sip.REFER, sip.NOTIFY:
@@ -86,9 +95,18 @@ func (k *Keeper) within(r *request.Request, seal string) (request.Verdict, error
 		}
 		return request.Done, request.Fail(sip.StatusCallTransactionDoesNotExists, "Call/Transaction Does Not Exist", nil)
 	}
-	sender, peer := &d.A, &d.B
+	sender, peer, by := &d.A, &d.B, "caller"
 	if !fromA {
-		sender, peer = peer, sender
+		sender, peer, by = peer, sender, "callee"
+	}
+	if d.ours {
+		return request.Done, errHungUp
+	}
+	if err := k.address(r, peer); err != nil {
+		return request.Done, err
+	}
+	if r.Msg.Method == sip.ACK && fromA {
+		d.unacked = false
 	}
 	seq, _ := request.CSeq(r.Msg)
 	if r.Msg.Method != sip.ACK {
@@ -99,12 +117,49 @@ func (k *Keeper) within(r *request.Request, seal string) (request.Verdict, error
 	}
 	k.touch(d)
 	if r.Msg.Method == sip.BYE {
-		d.closing = true // no BYE of our own on top
+		d.closing, d.by = true, by // no BYE of our own on top
 	}
 	r.Profile = sender.Profile
 	r.Targets = []request.Target{target(peer, r.Msg.Recipient)}
 	r.Observers = append(r.Observers, k)
 	return request.Continue, nil
+}
+
+// errHungUp says that the proxy has ended the dialog by itself and waits for the answers to its BYE.
+var errHungUp = errors.New("hung up by the proxy")
+
+// hungUp answers a request within such a dialog: who hangs up as well is content, who acknowledges too.
+func hungUp(r *request.Request) error {
+	switch r.Msg.Method {
+	case sip.ACK:
+		return nil
+	case sip.BYE:
+		return r.Respond(sip.StatusOK, "OK")
+	default:
+		return request.Fail(sip.StatusCallTransactionDoesNotExists, "Call/Transaction Does Not Exist", nil)
+	}
+}
+
+// address mends a request URI that names the proxy itself without a Route left: the sender has lost its remote target,
+// which the dialog knows. Without this the proxy would send to itself. The lock is held.
+func (k *Keeper) address(r *request.Request, peer *Leg) error {
+	if !k.ours(r.Msg.Recipient) || len(r.Msg.GetHeaders("Route")) > 0 {
+		return nil
+	}
+	var uri sip.Uri
+	if err := request.ParseURI(peer.Contact, &uri); err != nil || k.ours(uri) {
+		return request.Fail(sip.StatusCallTransactionDoesNotExists, "Call/Transaction Does Not Exist", err)
+	}
+	r.Log.Info("request URI is the proxy's own, remote target taken from the dialog")
+	r.Msg.Recipient = uri
+	return nil
+}
+
+// full reports that no more calls are taken.
+func (k *Keeper) full() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return len(k.dialogs) >= k.cfg.Calls
 }
 
 // over reports that a dialog has ended lately: a seal must not bring it back. The lock is held.
@@ -150,8 +205,12 @@ func (k *Keeper) Incoming(_ context.Context, r *request.Request, b *request.Bran
 		d.B.Bound = d.B.Bound || hidden(c[0].URI, b.Conn)
 	}
 	d.B.Routes = k.routesOf(res, true)
-	if res.IsSuccess() {
-		d.Confirmed = true
+	if res.IsSuccess() && !d.Confirmed {
+		d.Confirmed, d.unacked = true, r.Msg.Method == sip.INVITE
+		k.log.Info("call set up", zap.String("call-id", d.CallID), zap.String("from-tag", d.A.Tag), zap.String("to-tag", tag),
+			zap.String("from-profile", d.A.Profile), zap.String("to-profile", d.B.Profile),
+			zap.Duration("after", time.Since(d.since).Round(time.Millisecond)))
+		d.since = time.Now()
 	}
 	k.touch(d)
 	return nil
@@ -161,7 +220,7 @@ func (k *Keeper) Incoming(_ context.Context, r *request.Request, b *request.Bran
 func (k *Keeper) form(r *request.Request, b *request.Branch, tag string) *Dialog {
 	seq, _ := request.CSeq(r.Msg)
 	d := &Dialog{
-		CallID: r.CallID(), branch: b.ID, cseq: seq,
+		CallID: r.CallID(), branch: b.ID, cseq: seq, since: r.Received,
 		A: Leg{Tag: r.FromTag(), Identity: request.Header(r.Original, "From"), Profile: r.Profile, Conn: r.Conn, CSeq: seq},
 		B: Leg{Tag: tag, Profile: b.Target.Profile, AoR: b.Target.AoR, Conn: b.Conn, Bound: b.Target.Conn != nil},
 	}
@@ -237,14 +296,15 @@ func (k *Keeper) Finished(_ context.Context, r *request.Request, b *request.Bran
 		if d == nil {
 			return
 		}
-		if o.Code == sip.StatusUnauthorized || o.Code == sip.StatusProxyAuthRequired {
+		if !d.ours && (o.Code == sip.StatusUnauthorized || o.Code == sip.StatusProxyAuthRequired) {
 			d.closing = false // it will come again with credentials
 			return
 		}
 		k.drop(d)
 	case r.InDialog && r.Msg.Method == sip.INVITE && o.Code == sip.StatusCallTransactionDoesNotExists:
+		// The sender will say BYE (RFC 3261 §12.2.1.2), by which the media end as well.
 		if d, _ := k.find(r.CallID(), r.FromTag(), r.ToTag()); d != nil {
-			k.drop(d)
+			d.expires, d.by = time.Now().Add(repetitions), "proxy: dialog unknown to the peer"
 		}
 	case !r.InDialog && !o.Answered():
 		for _, d := range slices.Clone(k.byCall[r.CallID()]) {
@@ -257,14 +317,34 @@ func (k *Keeper) Finished(_ context.Context, r *request.Request, b *request.Bran
 
 // Orphaned implements request.Dialogs: the callee has answered, but nobody is there to hear it (RFC 3261 §16.7; the
 // proxy acts for the caller).
-func (k *Keeper) Orphaned(ctx context.Context, r *request.Request, b *request.Branch, res *sip.Response) {
+func (k *Keeper) Orphaned(ctx context.Context, r *request.Request, _ *request.Branch, res *sip.Response) {
 	k.mu.Lock()
 	d := k.dialogs[key{r.CallID(), r.FromTag(), request.ToTag(res)}]
 	k.mu.Unlock()
-	if d == nil {
+	if d == nil || !d.unacked {
 		return
 	}
-	k.log.Info("answer could not be delivered, ending the call", zap.String("call-id", d.CallID))
-	k.send(ctx, k.make(d, sip.ACK, true))
-	k.end(ctx, d, false, true)
+	k.end(ctx, d, "proxy: answer could not be delivered", false, true)
+}
+
+// Crossed implements request.Dialogs. A caller who takes the answer for void never ends the call; the callee would stay
+// off-hook until it gives up after 64·T1 (RFC 3261 §13.3.1.4).
+func (k *Keeper) Crossed(r *request.Request, res *sip.Response) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	d := k.dialogs[key{r.CallID(), r.FromTag(), request.ToTag(res)}]
+	if d == nil || r.InDialog || d.crossed || !d.unacked {
+		return
+	}
+	d.crossed = true
+	k.after(k.cfg.Acknowledge, func() {
+		k.post.Post(d.CallID, func(ctx context.Context) {
+			k.mu.Lock()
+			waiting := d.unacked && k.dialogs[d.key()] == d
+			k.mu.Unlock()
+			if waiting {
+				k.end(ctx, d, "proxy: cancelled, answer not acknowledged", false, true)
+			}
+		})
+	})
 }

@@ -88,8 +88,12 @@ func (b *branch) answer(ctx context.Context, res *sip.Response) {
 		x.answered = true
 	}
 	x.final = true
-	if undelivered && x.r.Dialogs != nil {
+	switch {
+	case x.r.Dialogs == nil:
+	case undelivered:
 		x.r.Dialogs.Orphaned(ctx, x.r, &b.Branch, res)
+	case x.cancelled:
+		x.r.Dialogs.Crossed(x.r, res)
 	}
 	if first {
 		x.cancelOthers(ctx, b)

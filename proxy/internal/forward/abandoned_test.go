@@ -1,0 +1,158 @@
+package forward_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tandem-sbc/tandem/proxy/internal/dialog"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+)
+
+// crossed is a call whose CANCEL and 200 have crossed; the caller has seen the 200.
+func crossed(t *testing.T, o options) (r *rig, alice, bob *ua, c *call, inv msg) {
+	t.Helper()
+	r = newRig(t, o)
+	alice, bob = r.udp("alice"), r.udp("bob")
+	r.to("bob", 0, bob)
+	c = alice.call("bob")
+	c.invite()
+	inv = bob.expect("INVITE")
+	bob.reply(inv, "180 Ringing", "b1", "")
+	alice.expect("SIP/2.0 180")
+	alice.send(c.request("CANCEL", c.branch, ""))
+	alice.expect("SIP/2.0 200")
+	bob.expect("CANCEL")
+	bob.reply(inv, "200 OK", "b1", "v=0\r\n")
+	answer := alice.expect("SIP/2.0 200")
+	c.established(answer)
+	return r, alice, bob, c, inv
+}
+
+// JsSIP takes a 200 that crosses its CANCEL for void: no ACK, no BYE. The callee must not stay off-hook for that.
+func TestCrossedAnswerWithoutAckIsEnded(t *testing.T) {
+	t.Parallel()
+	core, logs := observer.New(zapcore.InfoLevel)
+	r, alice, bob, c, inv := crossed(t, options{timers: fast, dialog: dialog.Config{Acknowledge: 150 * time.Millisecond}, log: zap.New(core)})
+	bob.silent("BYE", 80*time.Millisecond) // the caller has its time
+	ack := bob.expect("ACK " + bob.contact())
+	if ack.get("CSeq") != "1 ACK" || ack.get("From") != inv.get("From") || ack.tag("To") != "b1" {
+		t.Errorf("ACK does not belong to the dialog:\n%s", ack.text)
+	}
+	bye := bob.expect("BYE " + bob.contact())
+	if bye.get("CSeq") != "2 BYE" || bye.get("From") != inv.get("From") || bye.tag("To") != "b1" || len(bye.all("Route")) != 0 {
+		t.Errorf("BYE does not belong to the dialog:\n%s", bye.text)
+	}
+	// Now the caller wakes up: its ACK is late and goes nowhere, its BYE is what it wanted.
+	alice.send(c.request("ACK", "z9hG4bKlateack", ""))
+	alice.send(c.request("BYE", "z9hG4bKlatebye", ""))
+	if ok := alice.expect("SIP/2.0 200"); !strings.HasSuffix(ok.get("CSeq"), " BYE") {
+		t.Errorf("not the answer to BYE:\n%s", ok.text)
+	}
+	bob.silent("ACK", 50*time.Millisecond)
+	bob.reply(bye, "200 OK", "", "")
+	r.idle()
+	bob.only(bye)
+	alice.send(c.request("BYE", "z9hG4bKlatebye2", ""))
+	alice.expect("SIP/2.0 481")
+	if confirmed, early := r.keeper.Count(); confirmed+early != 0 {
+		t.Errorf("%d dialogs left", confirmed+early)
+	}
+	ended := logs.FilterMessage("call ended").All()
+	if logs.FilterMessage("call set up").Len() != 1 || len(ended) != 1 {
+		t.Fatalf("log: %v", logs.All())
+	}
+	if by := ended[0].ContextMap()["by"]; by != "proxy: cancelled, answer not acknowledged" {
+		t.Errorf("ended by %v", by)
+	}
+}
+
+// A caller who does acknowledge, as RFC 3261 §9.1 asks, hangs up by itself.
+func TestCrossedAnswerWithAckIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	r, alice, bob, c, _ := crossed(t, options{timers: fast, dialog: dialog.Config{Acknowledge: 100 * time.Millisecond}})
+	alice.send(c.request("ACK", "z9hG4bKinTime", ""))
+	bob.expect("ACK")
+	bob.silent("BYE", 250*time.Millisecond)
+	alice.send(c.request("BYE", "z9hG4bKbyeInTime", ""))
+	bob.reply(bob.expect("BYE"), "200 OK", "", "")
+	alice.expect("SIP/2.0 200")
+	r.idle()
+}
+
+// One line when a call is set up and one when it ends, with tags, duration and who ended it.
+func TestCallsAreLogged(t *testing.T) {
+	t.Parallel()
+	core, logs := observer.New(zapcore.InfoLevel)
+	r := newRig(t, options{timers: fast, log: zap.New(core)})
+	alice, bob := r.udp("alice"), r.udp("bob")
+	r.to("bob", 0, bob)
+	for _, by := range []string{"caller", "callee"} {
+		c, inv := r.established(alice, bob)
+		time.Sleep(20 * time.Millisecond)
+		if by == "caller" {
+			alice.send(c.request("BYE", c.branch+"bye", ""))
+			bob.reply(bob.expect("BYE"), "200 OK", "", "")
+			alice.expect("SIP/2.0 200")
+		} else {
+			bob.send(bob.callee(inv, "b").request("BYE", c.branch+"bye", ""))
+			alice.reply(alice.expect("BYE"), "200 OK", "", "")
+			bob.expect("SIP/2.0 200")
+		}
+		lines := logs.FilterField(zap.String("call-id", c.id)).FilterField(zap.String("to-tag", "b")).All()
+		if len(lines) != 2 || lines[0].Message != "call set up" || lines[1].Message != "call ended" {
+			t.Fatalf("lines of the call: %v", lines)
+		}
+		fields := lines[1].ContextMap()
+		if d, _ := fields["duration"].(time.Duration); fields["by"] != by || d < 20*time.Millisecond || d > 5*time.Second {
+			t.Errorf("ended: %v", fields)
+		}
+	}
+}
+
+// only checks that what came with the method of req since are repetitions of it.
+func (u *ua) only(req msg) {
+	u.t.Helper()
+	for len(u.in) > 0 {
+		u.held = append(u.held, <-u.in)
+	}
+	for _, h := range u.held {
+		if strings.HasPrefix(h, strings.Fields(req.start())[0]+" ") && (msg{h}).get("Via") != req.get("Via") {
+			u.t.Errorf("%s: another one:\n%s", u.name, h)
+		}
+	}
+}
+
+// established is a call between two UAs, acknowledged; the callee's tag is "b".
+func (r *rig) established(from, to *ua) (*call, msg) {
+	r.t.Helper()
+	c := from.call(to.name)
+	c.invite()
+	inv := to.expect("INVITE")
+	to.reply(inv, "200 OK", "b", "v=0\r\n")
+	c.established(from.expect("SIP/2.0 200"))
+	from.send(c.request("ACK", c.branch+"ack", ""))
+	to.expect("ACK")
+	return c, inv
+}
+
+// A UA that has lost the remote target and all routes: the proxy knows where its peer is and does not send to itself.
+func TestRequestURIIsTheProxy(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, options{timers: fast})
+	alice, bob := r.udp("alice"), r.udp("bob")
+	r.to("bob", 0, bob)
+	c, _ := r.established(alice, bob)
+	c.target, c.routes = "sip:bob@"+r.at["udp"].String(), nil
+	alice.send(c.request("BYE", "z9hG4bKlost", ""))
+	bye := bob.expect("BYE " + bob.contact())
+	bob.reply(bye, "200 OK", "", "")
+	alice.expect("SIP/2.0 200")
+	// In a dialog nobody knows it is refused at once.
+	c.to = "<sip:bob@test>;tag=unknown"
+	alice.send(c.request("BYE", "z9hG4bKlost2", ""))
+	alice.expect("SIP/2.0 481")
+	r.idle()
+}
