@@ -42,18 +42,14 @@ func TestCallOverUDP(t *testing.T) {
 	if len(ack.all("Route")) != 0 {
 		t.Errorf("our Route was left: %q", ack.all("Route"))
 	}
-	if confirmed, _ := r.keeper.Count(); confirmed != 1 {
-		t.Errorf("%d dialogs", confirmed)
-	}
+	r.dialogs(1, 0)
 	// The callee hangs up.
 	back := bob.callee(inv, "b1")
 	bob.send(back.request("BYE", "z9hG4bKbye1", ""))
 	bye := alice.expect("BYE " + alice.contact())
 	alice.reply(bye, "200 OK", "", "")
 	bob.expect("SIP/2.0 200")
-	if confirmed, early := r.keeper.Count(); confirmed+early != 0 {
-		t.Errorf("%d confirmed and %d early dialogs left", confirmed, early)
-	}
+	r.dialogs(0, 0)
 	r.idle()
 }
 
@@ -79,9 +75,7 @@ func TestBusyIsAcknowledgedHopByHop(t *testing.T) {
 	// A lost ACK: the callee repeats, the proxy acknowledges again and at once (sipgo waits 4 s).
 	bob.reply(inv, "486 Busy Here", "b1", "")
 	bob.expect("ACK")
-	if _, early := r.keeper.Count(); early != 0 {
-		t.Errorf("%d early dialogs left", early)
-	}
+	r.dialogs(0, 0)
 	r.idle()
 }
 
@@ -161,9 +155,7 @@ func TestRepeatedAnswerIsForwarded(t *testing.T) {
 	if tag := alice.expect("SIP/2.0 200").tag("To"); tag != "b2" {
 		t.Errorf("tag %s", tag)
 	}
-	if confirmed, _ := r.keeper.Count(); confirmed != 2 {
-		t.Errorf("%d dialogs, want 2", confirmed)
-	}
+	r.dialogs(2, 0)
 	r.idle() // 64·T1
 	bob.reply(inv, "200 OK", "b1", "v=0\r\n")
 	alice.silent("SIP/2.0 200", 150*time.Millisecond) // stray now
@@ -275,9 +267,7 @@ func TestForkingInParallel(t *testing.T) {
 	alice.send(c.request("ACK", "z9hG4bKackf", ""))
 	carol.expect("ACK")
 	bob.silent("ACK", 50*time.Millisecond)
-	if confirmed, early := r.keeper.Count(); confirmed != 1 || early != 0 {
-		t.Errorf("%d confirmed and %d early dialogs", confirmed, early)
-	}
+	r.dialogs(1, 0)
 	r.idle()
 }
 
@@ -413,9 +403,7 @@ func TestBrowserGoneInMidCall(t *testing.T) {
 	phone.send(back.request("INFO", "z9hG4bKinfo", ""))
 	phone.expect("SIP/2.0 48")
 	r.idle()
-	if confirmed, early := r.keeper.Count(); confirmed+early != 0 {
-		t.Errorf("%d dialogs left", confirmed+early)
-	}
+	r.dialogs(0, 0)
 }
 
 func TestBrowserGoneWhileRinging(t *testing.T) {
@@ -438,9 +426,7 @@ func TestBrowserGoneWhileRinging(t *testing.T) {
 	}
 	phone.reply(phone.expect("BYE"), "200 OK", "", "")
 	r.idle()
-	if confirmed, early := r.keeper.Count(); confirmed+early != 0 {
-		t.Errorf("%d dialogs left", confirmed+early)
-	}
+	r.dialogs(0, 0)
 }
 
 func TestCalledBrowserGoneIsToldAtOnce(t *testing.T) {
@@ -480,9 +466,7 @@ func TestCallSurvivesRestart(t *testing.T) {
 	alice2.send(c.request("INFO", "z9hG4bKinfor", ""))
 	bob2.reply(bob2.expect("INFO"), "200 OK", "", "")
 	alice2.expect("SIP/2.0 200")
-	if confirmed, _ := again.keeper.Count(); confirmed != 1 {
-		t.Errorf("%d dialogs taken from Route", confirmed)
-	}
+	again.dialogs(1, 0)
 	// A seal of another call opens nothing: the proxy is no open relay.
 	evil := alice2.call("bob")
 	evil.to, evil.target, evil.routes = "<sip:x@test>;tag=guess", bob.contact(), c.routes

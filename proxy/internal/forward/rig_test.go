@@ -167,6 +167,23 @@ func (r *rig) idle() {
 	}
 }
 
+// dialogs waits until so many are kept: observers are told after the response has gone.
+func (r *rig) dialogs(confirmed, early int) {
+	r.t.Helper()
+	deadline := time.Now().Add(3 * time.Second)
+	for {
+		c, e := r.keeper.Count()
+		if c == confirmed && e == early {
+			return
+		}
+		if time.Now().After(deadline) {
+			r.t.Errorf("%d confirmed and %d early dialogs, want %d and %d", c, e, confirmed, early)
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
 // ua is a user agent that does only what the test says.
 type ua struct {
 	t     *testing.T
