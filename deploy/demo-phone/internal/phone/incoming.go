@@ -263,15 +263,17 @@ func (c *Call) giveUp(reason string) {
 	c.end(0, reason)
 }
 
+// overtaken is how long an INVITE waits for the ACK of the one before it.
+const overtaken = 300 * time.Millisecond
+
 // reinvited answers a re-INVITE: hold, resume, new address, or a request for an offer.
 func (c *Call) reinvited(req *sip.Request, tx sip.ServerTransaction) {
-	c.mu.Lock()
-	glare, busy := c.inviting, c.serving || c.state != Established
-	if !glare && !busy {
-		c.serving = true
-		c.dialog.refresh(req.Contact())
+	glare, busy := c.serve(req)
+	// sipgo handles each message in a goroutine of its own, so an INVITE may overtake the ACK that came before it.
+	for waited := time.Duration(0); busy && waited < overtaken; waited += overtaken / 10 {
+		time.Sleep(overtaken / 10)
+		glare, busy = c.serve(req)
 	}
-	c.mu.Unlock()
 	switch {
 	case glare:
 		c.phone.respond(tx, req, 491, "Request Pending", nil)
@@ -286,6 +288,18 @@ func (c *Call) reinvited(req *sip.Request, tx sip.ServerTransaction) {
 		return
 	}
 	c.served()
+}
+
+// serve takes the one place for an INVITE of the peer, unless one of ours (glare) or an earlier one of his has it.
+func (c *Call) serve(req *sip.Request) (glare, busy bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	glare, busy = c.inviting, c.serving || c.state != Established
+	if !glare && !busy {
+		c.serving = true
+		c.dialog.refresh(req.Contact())
+	}
+	return glare, busy
 }
 
 func (c *Call) served() {
