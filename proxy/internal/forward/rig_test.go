@@ -1,10 +1,13 @@
 package forward_test
 
 import (
+	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
+	"net/textproto"
 	"strconv"
 	"strings"
 	"sync"
@@ -115,8 +118,13 @@ func newRig(t *testing.T, o options) *rig {
 
 func (r *rig) register(_ context.Context, req *request.Request) (request.Verdict, error) {
 	r.mu.Lock()
-	r.bindings[req.Msg.To().Address.User] = req.Conn
+	user := req.Msg.To().Address.User
+	old := r.bindings[user]
+	r.bindings[user] = req.Conn
 	r.mu.Unlock()
+	if old != nil { // the registrar knows by +sip.instance that it is the same page
+		r.keeper.Move(old.ID(), req.Conn)
+	}
 	return request.Done, req.Respond(200, "OK")
 }
 
@@ -229,6 +237,38 @@ func (r *rig) ws(name string) *ua {
 	u.run(func() { c.CloseNow() }, func() ([]byte, error) {
 		_, data, err := c.Read(context.Background())
 		return data, err
+	})
+	return u
+}
+
+func (r *rig) tcp(name string) *ua {
+	r.t.Helper()
+	c, err := net.Dial("tcp4", r.at["tcp"].String())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	u := &ua{t: r.t, r: r, name: name, via: "TCP", host: c.LocalAddr().String(), in: make(chan string, 256)}
+	u.write = func(data []byte) error { _, err := c.Write(data); return err }
+	in := textproto.NewReader(bufio.NewReader(c))
+	u.run(func() { c.Close() }, func() ([]byte, error) {
+		var head strings.Builder
+		size := 0
+		for {
+			line, err := in.ReadLine()
+			if err != nil {
+				return nil, err
+			}
+			head.WriteString(line + "\r\n")
+			if n, ok := strings.CutPrefix(line, "Content-Length: "); ok {
+				size, _ = strconv.Atoi(n)
+			}
+			if line == "" {
+				break
+			}
+		}
+		body := make([]byte, size)
+		_, err := io.ReadFull(in.R, body)
+		return append([]byte(head.String()), body...), err
 	})
 	return u
 }
