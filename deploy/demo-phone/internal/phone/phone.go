@@ -207,9 +207,11 @@ func (p *Phone) Close() error {
 		call.end(0, "phone closed")
 	}
 	p.work.Wait()
-	err := errors.Join(p.ua.Close(), p.socket.Close())
+	// The socket goes first: a message that came while sipgo closes its connections would make it open another one.
+	err := p.socket.Close()
 	p.regs.Wait()
-	return err
+	p.work.Wait()
+	return errors.Join(err, p.ua.Close())
 }
 
 // add books a call, unless there are too many.
