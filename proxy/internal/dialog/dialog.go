@@ -56,6 +56,9 @@ func (c Config) withDefaults() Config {
 // repetitions is how long a 2xx may be repeated after its call: 64·T1 and some delay.
 const repetitions = 40 * time.Second
 
+// forks bounds the dialogs of one call.
+const forks = 64
+
 // Leg is one side of a dialog.
 type Leg struct {
 	// Tag names the party.
@@ -80,7 +83,8 @@ type Dialog struct {
 	CallID    string
 	A, B      Leg
 	Confirmed bool
-	branch    string    // of the INVITE, while early
+	branch    string    // of the INVITE
+	seal      string    // in its Record-Route
 	cseq      uint32    // of the INVITE
 	since     time.Time // of the INVITE, then of its first 2xx
 	expires   time.Time
@@ -91,7 +95,7 @@ type Dialog struct {
 	by        string
 }
 
-// key identifies a dialog.
+// key identifies a dialog for its users. A call that runs through the proxy twice has two records here.
 type key struct{ callID, a, b string }
 
 func (d *Dialog) key() key { return key{d.CallID, d.A.Tag, d.B.Tag} }
@@ -117,7 +121,7 @@ type Keeper struct {
 	send func(ctx context.Context, r *request.Request)
 
 	mu      sync.Mutex
-	dialogs map[key]*Dialog
+	dialogs map[*Dialog]struct{}
 	byCall  map[string][]*Dialog
 	ended   map[key]time.Time // dialogs that are over, while repetitions of their 2xx may still come
 	byConn  map[request.ConnectionID]map[*Dialog]struct{}
@@ -131,7 +135,7 @@ type Keeper struct {
 func New(cfg Config, own Owner, conns request.Connections, post Poster, send func(context.Context, *request.Request), log *zap.Logger) *Keeper {
 	k := &Keeper{
 		cfg: cfg.withDefaults(), own: own, conns: conns, post: post, send: send, log: log,
-		dialogs: map[key]*Dialog{}, byCall: map[string][]*Dialog{}, ended: map[key]time.Time{},
+		dialogs: map[*Dialog]struct{}{}, byCall: map[string][]*Dialog{}, ended: map[key]time.Time{},
 		byConn: map[request.ConnectionID]map[*Dialog]struct{}{}, timers: map[*time.Timer]struct{}{},
 		stop: make(chan struct{}),
 	}
@@ -155,7 +159,7 @@ func (k *Keeper) Close() {
 func (k *Keeper) Count() (confirmed, early int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for _, d := range k.dialogs {
+	for d := range k.dialogs {
 		if d.Confirmed {
 			confirmed++
 		} else {
@@ -175,7 +179,7 @@ func (k *Keeper) sweep() {
 			return
 		case now := <-tick.C:
 			k.mu.Lock()
-			for _, d := range k.dialogs {
+			for d := range k.dialogs {
 				if now.After(d.expires) {
 					k.drop(d)
 				}
@@ -190,21 +194,42 @@ func (k *Keeper) sweep() {
 	}
 }
 
-// find looks a dialog up by the tags of a message in either direction; fromA tells which. The lock is held.
-func (k *Keeper) find(callID, from, to string) (d *Dialog, fromA bool) {
-	if d = k.dialogs[key{callID, from, to}]; d != nil {
-		return d, true
+// find looks a dialog up by the tags of a message in either direction; fromA tells which. A call over an upstream proxy
+// may pass twice with the same tags (a spiral): the seal in Route tells the passes apart. It returns the first one with
+// exact false when none has that seal. The lock is held.
+func (k *Keeper) find(callID, from, to, seal string) (d *Dialog, fromA, exact bool) {
+	for _, o := range k.byCall[callID] {
+		forth := o.A.Tag == from && o.B.Tag == to
+		if !forth && (o.A.Tag != to || o.B.Tag != from) {
+			continue
+		}
+		if o.seal == seal {
+			return o, forth, true
+		}
+		if d == nil {
+			d, fromA = o, forth
+		}
 	}
-	return k.dialogs[key{callID, to, from}], false
+	return d, fromA, false
+}
+
+// made looks up the dialog that a response to an INVITE's branch has made; the lock is held.
+func (k *Keeper) made(callID, branch, tag string) *Dialog {
+	for _, d := range k.byCall[callID] {
+		if d.branch == branch && d.B.Tag == tag {
+			return d
+		}
+	}
+	return nil
 }
 
 // enter adds a dialog; false when there are too many. The lock is held.
 func (k *Keeper) enter(d *Dialog) bool {
-	if len(k.dialogs) >= k.cfg.Calls {
+	if len(k.dialogs) >= k.cfg.Calls || len(k.byCall[d.CallID]) >= forks {
 		k.log.Warn("dialog not kept, too many", zap.String("call-id", d.CallID))
 		return false
 	}
-	k.dialogs[d.key()] = d
+	k.dialogs[d] = struct{}{}
 	k.byCall[d.CallID] = append(k.byCall[d.CallID], d)
 	k.watch(d, d.A.Conn)
 	k.watch(d, d.B.Conn)
@@ -213,10 +238,10 @@ func (k *Keeper) enter(d *Dialog) bool {
 
 // drop removes a dialog; the lock is held.
 func (k *Keeper) drop(d *Dialog) {
-	if k.dialogs[d.key()] != d {
+	if _, kept := k.dialogs[d]; !kept {
 		return
 	}
-	delete(k.dialogs, d.key())
+	delete(k.dialogs, d)
 	if d.Confirmed {
 		by := d.by
 		if by == "" {
@@ -409,7 +434,7 @@ func (k *Keeper) make(d *Dialog, method sip.RequestMethod, fromA bool) *request.
 	msg.SetBody(nil)
 	return &request.Request{
 		Msg: msg, Original: msg, Received: time.Now(), InDialog: true, Profile: from.Profile,
-		Targets: []request.Target{target(to, uri)}, Observers: []request.Observer{k}, Responder: nobody{},
+		Targets: []request.Target{target(to, uri)}, Observers: []request.Observer{&within{k, d, fromA}}, Responder: nobody{},
 		Log: k.log.With(zap.String("call-id", d.CallID), zap.String("from-tag", from.Tag), zap.String("method", string(method))),
 	}
 }

@@ -70,7 +70,7 @@ func (k *Keeper) restore(r *request.Request, seal string) (d *Dialog, fromA bool
 	if len(fields) != 6 {
 		return nil, false
 	}
-	d = &Dialog{CallID: r.CallID(), Confirmed: true, since: time.Now()}
+	d = &Dialog{CallID: r.CallID(), Confirmed: true, seal: seal, since: time.Now()}
 	d.A = k.restoreLeg(fields[0], fields[1], fields[2])
 	d.B = k.restoreLeg(fields[3], fields[4], fields[5])
 	sender, peer := &d.A, &d.B

@@ -149,7 +149,9 @@ func TestEndedDialogStaysEnded(t *testing.T) {
 	if _, err := k.Handle(context.Background(), bye); err != nil {
 		t.Fatal(err)
 	}
-	k.Finished(context.Background(), bye, &request.Branch{}, request.Outcome{Code: 200})
+	for _, o := range bye.Observers {
+		o.Finished(context.Background(), bye, &request.Branch{}, request.Outcome{Code: 200})
+	}
 	for _, tags := range [][2]string{{"p", "a"}, {"a", "p"}} {
 		_, err := k.Handle(context.Background(), received(t, phone, "INFO", tags[0], tags[1], route(seal)))
 		if status(err) != 481 {
@@ -187,7 +189,7 @@ func TestDialogsAreBoundedAndExpire(t *testing.T) {
 		t.Errorf("%d dialogs", confirmed+early)
 	}
 	k.mu.Lock()
-	for _, d := range k.dialogs {
+	for d := range k.dialogs {
 		k.drop(d)
 	}
 	left := len(k.byCall) + len(k.byConn)

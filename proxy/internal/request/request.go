@@ -86,7 +86,7 @@ type Dialogs interface {
 	// callee's call has to be acknowledged and ended.
 	Orphaned(ctx context.Context, r *Request, b *Branch, res *sip.Response)
 	// Crossed takes a 2xx to INVITE that went upstream although the caller had cancelled: he may not acknowledge it.
-	Crossed(r *Request, res *sip.Response)
+	Crossed(r *Request, b *Branch, res *sip.Response)
 }
 
 // Target is one place a request may be forwarded to.

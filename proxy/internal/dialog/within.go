@@ -1,0 +1,137 @@
+package dialog
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/emiago/sipgo/sip"
+	"github.com/tandem-sbc/tandem/proxy/internal/request"
+)
+
+// attach handles a request with a To tag: it gets its one target and an observer of its dialog.
+func (k *Keeper) attach(r *request.Request, seal string) (request.Verdict, error) {
+	callID, from, to := r.CallID(), r.FromTag(), r.ToTag()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	d, fromA, exact := k.find(callID, from, to, seal)
+	if !exact && seal != "" && !k.over(callID, from, to) {
+		if restored, ofA := k.restore(r, seal); restored != nil {
+			d, fromA = restored, ofA
+		}
+	}
+	if d == nil {
+		if r.Msg.Method == sip.ACK {
+			return request.Done, nil // of a failure answered without state, or too late
+		}
+		return request.Done, request.Fail(sip.StatusCallTransactionDoesNotExists, "Call/Transaction Does Not Exist", nil)
+	}
+	sender, peer, by := &d.A, &d.B, "caller"
+	if !fromA {
+		sender, peer, by = peer, sender, "callee"
+	}
+	if d.ours {
+		return request.Done, errHungUp
+	}
+	if err := k.address(r, peer); err != nil {
+		return request.Done, err
+	}
+	if r.Msg.Method == sip.ACK && fromA {
+		d.unacked = false
+	}
+	seq, _ := request.CSeq(r.Msg)
+	if r.Msg.Method != sip.ACK {
+		sender.CSeq = max(sender.CSeq, seq)
+	}
+	if sender.Conn == nil || sender.Conn.Transport() == r.Conn.Transport() || !request.Alive(sender.Conn) {
+		k.move(d, sender, r.Conn)
+	}
+	k.touch(d)
+	if r.Msg.Method == sip.BYE {
+		d.closing, d.by = true, by // no BYE of our own on top
+	}
+	r.Profile = sender.Profile
+	r.Targets = []request.Target{target(peer, r.Msg.Recipient)}
+	r.Observers = append(r.Observers, &within{k, d, fromA})
+	return request.Continue, nil
+}
+
+// errHungUp says that the proxy has ended the dialog by itself and waits for the answers to its BYE.
+var errHungUp = errors.New("hung up by the proxy")
+
+// hungUp answers a request within such a dialog: who hangs up as well is content, who acknowledges too.
+func hungUp(r *request.Request) error {
+	switch r.Msg.Method {
+	case sip.ACK:
+		return nil
+	case sip.BYE:
+		return r.Respond(sip.StatusOK, "OK")
+	default:
+		return request.Fail(sip.StatusCallTransactionDoesNotExists, "Call/Transaction Does Not Exist", nil)
+	}
+}
+
+// address mends a request URI that names the proxy itself without a Route left: the sender has lost its remote target,
+// which the dialog knows. Without this the proxy would send to itself. The lock is held.
+func (k *Keeper) address(r *request.Request, peer *Leg) error {
+	if !k.ours(r.Msg.Recipient) || len(r.Msg.GetHeaders("Route")) > 0 {
+		return nil
+	}
+	var uri sip.Uri
+	if err := request.ParseURI(peer.Contact, &uri); err != nil || k.ours(uri) {
+		return request.Fail(sip.StatusCallTransactionDoesNotExists, "Call/Transaction Does Not Exist", err)
+	}
+	r.Log.Info("request URI is the proxy's own, remote target taken from the dialog")
+	r.Msg.Recipient = uri
+	return nil
+}
+
+// over reports that a dialog has ended lately: a seal must not bring it back. The lock is held.
+func (k *Keeper) over(callID, from, to string) bool {
+	_, forth := k.ended[key{callID, from, to}]
+	_, back := k.ended[key{callID, to, from}]
+	return forth || back
+}
+
+// within observes a request within a dialog.
+type within struct {
+	*Keeper
+	d     *Dialog
+	fromA bool
+}
+
+// Incoming implements request.Observer: it takes new remote targets from a re-INVITE or UPDATE that was accepted.
+func (w *within) Incoming(_ context.Context, r *request.Request, _ *request.Branch, res *sip.Response) error {
+	if !res.IsSuccess() || (r.Msg.Method != sip.INVITE && r.Msg.Method != sip.UPDATE) {
+		return nil
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	sender, peer := &w.d.A, &w.d.B
+	if !w.fromA {
+		sender, peer = peer, sender
+	}
+	for leg, m := range map[*Leg]sip.Message{sender: r.Original, peer: res} {
+		if c, err := request.Addresses(m, "Contact"); err == nil && len(c) > 0 {
+			leg.Contact = c[0].URI.String()
+		}
+	}
+	w.touch(w.d)
+	return nil
+}
+
+// Finished implements request.Observer: the dialog ends with BYE.
+func (w *within) Finished(_ context.Context, r *request.Request, _ *request.Branch, o request.Outcome) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case r.Msg.Method == sip.INVITE && o.Code == sip.StatusCallTransactionDoesNotExists:
+		// The sender will say BYE (RFC 3261 §12.2.1.2), by which the media end as well.
+		w.d.expires, w.d.by = time.Now().Add(repetitions), "proxy: dialog unknown to the peer"
+	case r.Msg.Method != sip.BYE:
+	case !w.d.ours && (o.Code == sip.StatusUnauthorized || o.Code == sip.StatusProxyAuthRequired):
+		w.d.closing = false // it will come again with credentials
+	default:
+		w.drop(w.d)
+	}
+}
