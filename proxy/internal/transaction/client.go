@@ -111,7 +111,9 @@ func (c *Client) fail(err error) {
 // receive moves the state machine by a response.
 func (c *Client) receive(res *sip.Response) {
 	c.mu.Lock()
+	waiting := c.state <= proceeding
 	up, ack, over := c.advance(res)
+	final := waiting && c.state > proceeding // the first one, on which the owner waits
 	c.mu.Unlock()
 	if ack != nil {
 		if err := c.conn.Send(ack); err != nil {
@@ -122,7 +124,11 @@ func (c *Client) receive(res *sip.Response) {
 		c.end()
 	}
 	if up {
-		c.layer.Post(c.callID, func(ctx context.Context) { c.events.Response(ctx, res) })
+		post := c.layer.admit
+		if final {
+			post = c.layer.Post
+		}
+		post(c.callID, func(ctx context.Context) { c.events.Response(ctx, res) })
 	}
 }
 

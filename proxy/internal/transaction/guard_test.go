@@ -277,3 +277,34 @@ func TestClientTransactions(t *testing.T) {
 	}
 	eventually(t, "transactions do not end", func() bool { s, c := l.Count(); return s+c == 0 })
 }
+
+// A full queue refuses what peers send, but never the end of a transaction: its owner would wait for ever.
+func TestFullQueueLosesNoEnd(t *testing.T) {
+	release := make(chan struct{})
+	l := newLayer(t, Limits{PerCall: 2}, func(_ context.Context, r *request.Request) {
+		<-release
+		_ = r.Respond(200, "OK")
+	})
+	p := newPath(request.TCP)
+	l.Receive(p, incoming(t, "INFO", "c", "1"), time.Now())
+	answered, silent := &outcome{}, &outcome{}
+	req := incoming(t, "OPTIONS", "c", "out1")
+	if _, err := l.Begin(req, p, answered); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Begin(incoming(t, "OPTIONS", "c", "out2"), p, silent); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 10 {
+		l.Receive(p, incoming(t, "INFO", "c", fmt.Sprint("more", i)), time.Now())
+	}
+	if p.count("SIP/2.0 503") == 0 {
+		t.Fatal("the queue is not full")
+	}
+	l.Receive(p, request.NewResponse(req, 200, "OK"), time.Now())
+	time.Sleep(quick.Timeout() + 50*time.Millisecond) // Timer F of the other one
+	close(release)
+	eventually(t, "the final response is lost", func() bool { answered.mu.Lock(); defer answered.mu.Unlock(); return len(answered.codes) == 1 })
+	eventually(t, "the timeout is lost", func() bool { return silent.failed() != nil })
+	eventually(t, "transactions do not end", func() bool { s, c := l.Count(); return s+c == 0 })
+}

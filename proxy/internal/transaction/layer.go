@@ -149,9 +149,16 @@ func (l *Layer) Context() context.Context { return l.ctx }
 // Timers are the values in use.
 func (l *Layer) Timers() Timers { return l.timers }
 
-// Post runs f in order with everything else of the Call-ID; false when the queue is full or the layer closed.
+// Post runs f in order with everything else of the Call-ID; false when the layer is closed. It is for what comes from
+// inside, as timers and the ends of transactions: their number is bounded by what they belong to, and one lost would
+// leave its call standing for ever.
 func (l *Layer) Post(callID string, f func(ctx context.Context)) bool {
-	ok := l.work.post(callID, func() { l.guarded(callID, f) })
+	return l.work.post(callID, func() { l.guarded(callID, f) }, true)
+}
+
+// admit is Post for what comes from peers; false also when a queue is full.
+func (l *Layer) admit(callID string, f func(ctx context.Context)) bool {
+	ok := l.work.post(callID, func() { l.guarded(callID, f) }, false)
 	if !ok {
 		l.log.Warn("work dropped, queue full", zap.String("call-id", callID))
 	}
@@ -279,7 +286,7 @@ func (l *Layer) request(conn request.Connection, req *sip.Request, at time.Time)
 	tx.start()
 	r := l.build(conn, req, at)
 	r.Responder = tx
-	if !l.Post(tx.callID, func(ctx context.Context) { l.user.Request(ctx, r) }) {
+	if !l.admit(tx.callID, func(ctx context.Context) { l.user.Request(ctx, r) }) {
 		tx.end()
 		l.overload(conn, req)
 	}
@@ -317,7 +324,7 @@ func (l *Layer) ack(conn request.Connection, req *sip.Request, at time.Time) {
 		return
 	}
 	r := l.build(conn, req, at)
-	l.Post(request.CallID(req), func(ctx context.Context) { l.user.Request(ctx, r) })
+	l.admit(request.CallID(req), func(ctx context.Context) { l.user.Request(ctx, r) })
 }
 
 // cancelled answers CANCEL at once and tells the INVITE's owner (RFC 3261 §9.2, §16.10).

@@ -29,11 +29,11 @@ func newSerial(workers, perKey, total int) *serial {
 	return &serial{workers: workers, perKey: perKey, total: total, keys: map[string]*strand{}}
 }
 
-// post queues f; false when a bound is reached or the serial is closed.
-func (s *serial) post(key string, f func()) bool {
+// post queues f; false when the serial is closed, or a bound is reached that f has to keep.
+func (s *serial) post(key string, f func(), unbounded bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || s.queued >= s.total {
+	if s.closed || (s.queued >= s.total && !unbounded) {
 		return false
 	}
 	st := s.keys[key]
@@ -41,7 +41,7 @@ func (s *serial) post(key string, f func()) bool {
 		st = &strand{key: key}
 		s.keys[key] = st
 		s.ready = append(s.ready, st)
-	} else if len(st.queue) >= s.perKey {
+	} else if len(st.queue) >= s.perKey && !unbounded {
 		return false
 	}
 	st.queue = append(st.queue, f)

@@ -179,11 +179,10 @@ func (s *Server) OnCancel(f func()) {
 func (s *Server) cancel() {
 	s.mu.Lock()
 	f := s.onCancel
-	if s.state > proceeding {
-		f = nil
-	} else if f == nil {
-		s.gone = true
+	if s.state > proceeding || s.gone {
+		f = nil // too late, or told before
 	}
+	s.gone = s.gone || s.state <= proceeding
 	s.mu.Unlock()
 	if f != nil {
 		s.layer.Post(s.callID, func(context.Context) { f() })
