@@ -7,6 +7,7 @@ import (
 
 	"github.com/emiago/sipgo/sip"
 	"github.com/tandem-sbc/tandem/proxy/internal/request"
+	"github.com/tandem-sbc/tandem/proxy/internal/transaction"
 	"go.uber.org/zap"
 )
 
@@ -127,7 +128,8 @@ func (x *exchange) sendBest(ctx context.Context) {
 			return
 		}
 		code, reason, headers := failure(best.err)
-		if coded := (*request.Error)(nil); code == sip.StatusServiceUnavailable && !errors.As(best.err, &coded) {
+		if coded := (*request.Error)(nil); code == sip.StatusServiceUnavailable &&
+			!errors.As(best.err, &coded) && !errors.Is(best.err, transaction.ErrOverload) {
 			code, reason = sip.StatusInternalServerError, "Next Hop Unreachable"
 		}
 		x.send(x.r.Response(code, reason, headers...))

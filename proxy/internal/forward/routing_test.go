@@ -282,3 +282,23 @@ func TestCallsAreBounded(t *testing.T) {
 	r.dialogs(0, 0)
 	r.established(alice, bob)
 }
+
+// No client transaction left: that is the proxy's own 503, no other server's.
+func TestNoRoomToForward(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, options{timers: fast, limits: transaction.Limits{Transactions: 3}})
+	alice, one, two, three := r.udp("alice"), r.udp("one"), r.udp("two"), r.udp("three")
+	r.to("team", 0, one, two, three)
+	c := alice.call("team")
+	c.invite()
+	for _, u := range []*ua{one, two, three} {
+		u.expect("INVITE")
+	}
+	late := alice.call("team")
+	late.invite()
+	late.to = alice.expect("SIP/2.0 503").get("To")
+	alice.send(late.request("ACK", late.branch, ""))
+	c.to = alice.expect("SIP/2.0 408").get("To")
+	alice.send(c.request("ACK", c.branch, ""))
+	r.idle()
+}
