@@ -178,6 +178,12 @@ func (p *Phone) begin() bool {
 // Address is where the phone listens for SIP.
 func (p *Phone) Address() netip.AddrPort { return p.address }
 
+// What Close allows for messages that sipgo was handling.
+const (
+	closeRounds = 4
+	closePause  = 25 * time.Millisecond
+)
+
 // Close hangs up, de-registers and waits until nothing of the phone runs any more.
 func (p *Phone) Close() error {
 	p.mu.Lock()
@@ -207,11 +213,16 @@ func (p *Phone) Close() error {
 		call.end(0, "phone closed")
 	}
 	p.work.Wait()
-	// The socket goes first: a message that came while sipgo closes its connections would make it open another one.
 	err := p.socket.Close()
 	p.regs.Wait()
 	p.work.Wait()
-	return errors.Join(err, p.ua.Close())
+	// sipgo handles what it had read before in goroutines that nobody can wait for, and opens another connection for it:
+	// those are closed in further rounds.
+	for range closeRounds {
+		err = errors.Join(err, p.ua.Close())
+		time.Sleep(closePause)
+	}
+	return err
 }
 
 // add books a call, unless there are too many.
