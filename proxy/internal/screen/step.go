@@ -103,7 +103,21 @@ func (s *Step) options(r *request.Request) (request.Verdict, error) {
 	if !s.toProxy(r) {
 		return request.Continue, nil
 	}
-	return request.Done, r.Respond(sip.StatusOK, "OK",
+	res := r.Response(sip.StatusOK, "OK",
 		sip.NewHeader("Allow", "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, MESSAGE, INFO, UPDATE, PRACK, REFER, NOTIFY, SUBSCRIBE"),
 		sip.NewHeader("Accept", "application/sdp"), sip.NewHeader("Supported", "path, outbound"))
+	if s.reflects(r, res) {
+		// The bare answer still says that we are alive, which is all that a short question asks.
+		res = r.Response(sip.StatusOK, "OK")
+	}
+	return request.Done, r.Send(res)
+}
+
+// reflects reports an answer with more bytes than its question over UDP to a source that is not trusted: the source may be
+// forged, and the answer would hit somebody else.
+func (s *Step) reflects(r *request.Request, res *sip.Response) bool {
+	if r.Conn == nil || r.Conn.Transport() != request.UDP || (s.cfg.Trusted != nil && s.cfg.Trusted(r.Source.Addr())) {
+		return false
+	}
+	return len(res.String()) > len(r.Original.String())
 }
