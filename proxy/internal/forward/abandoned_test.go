@@ -1,11 +1,15 @@
 package forward_test
 
 import (
+	"context"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/emiago/sipgo/sip"
 	"github.com/tandem-sbc/tandem/proxy/internal/dialog"
+	"github.com/tandem-sbc/tandem/proxy/internal/request"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
@@ -64,6 +68,87 @@ func TestCrossedAnswerWithoutAckIsEnded(t *testing.T) {
 	}
 	if by := ended[0].ContextMap()["by"]; by != "proxy: cancelled, answer not acknowledged" {
 		t.Errorf("ended by %v", by)
+	}
+}
+
+// byes counts the BYEs the media policy sees: by each it deletes the call's media.
+type byes struct{ atomic.Int64 }
+
+func (b *byes) Outgoing(_ context.Context, r *request.Request, _ *request.Branch) error {
+	if r.Msg.Method == sip.BYE {
+		b.Add(1)
+	}
+	return nil
+}
+func (*byes) Incoming(context.Context, *request.Request, *request.Branch, *sip.Response) error {
+	return nil
+}
+func (*byes) Finished(context.Context, *request.Request, *request.Branch, request.Outcome) {}
+
+// The same with a page as the caller, which stays registered and silent; the media policy hears of the end.
+func TestCrossedAnswerOfASilentPage(t *testing.T) {
+	t.Parallel()
+	media := &byes{}
+	r := newRig(t, options{timers: fast, dialog: dialog.Config{Acknowledge: 100 * time.Millisecond}, observer: media})
+	web, phone := r.ws("web"), r.udp("phone")
+	r.to("phone", 0, phone)
+	c := web.call("phone")
+	c.invite()
+	inv := phone.expect("INVITE")
+	phone.reply(inv, "180 Ringing", "p", "")
+	web.expect("SIP/2.0 180")
+	web.send(c.request("CANCEL", c.branch, ""))
+	web.expect("SIP/2.0 200")
+	phone.reply(phone.expect("CANCEL"), "200 OK", "p", "")
+	for range 3 { // until it is acknowledged
+		phone.reply(inv, "200 OK", "p", "v=0\r\n")
+		web.expect("SIP/2.0 200")
+	}
+	phone.expect("ACK")
+	bye := phone.expect("BYE")
+	phone.reply(bye, "200 OK", "", "")
+	r.dialogs(0, 0)
+	phone.reply(inv, "200 OK", "p", "v=0\r\n") // the last of its repetitions
+	r.idle()
+	phone.only(bye)
+	r.dialogs(0, 0)
+	if n := media.Load(); n != 1 {
+		t.Errorf("the media end %d times", n)
+	}
+}
+
+// A page that goes away after the answer but before its ACK: the phone is acknowledged before it is hung up.
+func TestPageGoneBeforeAck(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, options{timers: fast, dialog: dialog.Config{Grace: 50 * time.Millisecond}})
+	web, phone := r.ws("web"), r.udp("phone")
+	r.to("phone", 0, phone)
+	web.call("phone").invite()
+	inv := phone.expect("INVITE")
+	phone.reply(inv, "200 OK", "p", "v=0\r\n")
+	web.expect("SIP/2.0 200")
+	web.close()
+	for !strings.HasPrefix(phone.next(), "ACK ") { // INVITEs may have been repeated
+	}
+	bye := phone.expect("BYE")
+	phone.reply(bye, "200 OK", "", "")
+	r.dialogs(0, 0)
+	r.idle()
+	phone.only(bye)
+}
+
+// next is the next message, whatever it is; a BYE fails the test.
+func (u *ua) next() string {
+	u.t.Helper()
+	select {
+	case m := <-u.in:
+		if strings.HasPrefix(m, "BYE ") {
+			u.t.Fatalf("%s: BYE too early", u.name)
+		}
+		return m
+	case <-time.After(3 * time.Second):
+		u.t.Fatalf("%s: nothing comes", u.name)
+		return ""
 	}
 }
 
