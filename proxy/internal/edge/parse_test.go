@@ -19,7 +19,7 @@ func lines(body string, header ...string) string {
 // fixed are the headers every message needs and that no case is about.
 const fixed = "Max-Forwards: 70\r\nCall-ID: c@h\r\nCSeq: 7 INVITE\r\nContent-Length: 0"
 
-// What sipgo's own parser loses on the way through (the cases marked) leaves our parser byte for byte.
+// A message leaves as it came, byte for byte; of the cases not marked, sipgo's own parser loses something on the way.
 func TestParsedMessageIsWrittenUnchanged(t *testing.T) {
 	for name, c := range map[string]struct {
 		line     string // instead of the usual request line
@@ -27,17 +27,17 @@ func TestParsedMessageIsWrittenUnchanged(t *testing.T) {
 		sipgoToo bool // sipgo v1.7.2 keeps it as well
 	}{
 		"plain":                       {header: "From: <sip:a@b>;tag=1\r\nTo: <sip:c@d>", sipgoToo: true},
-		"unknown headers and order":   {header: "X-Second:  2\r\nFrom: <sip:a@b>;tag=1\r\nx-FIRST: \"a;b\", <c>\r\nTo: <sip:c@d>"},
+		"unknown headers and order":   {header: "X-Second:  2\r\nFrom: <sip:a@b>;tag=1\r\nx-FIRST: \"a;b\", <c>\r\nTo: <sip:c@d>", sipgoToo: true},
 		"display names":               {header: "From: Anna  B <sip:a@b>;tag=1\r\nTo: \"a \\\"b\\\" <x>\" <sip:c@d>"},
-		"quoted header parameter":     {header: "From: <sip:a@b>;tag=1;x=\"a;b,c\"\r\nTo: <sip:c@d>"},
+		"quoted header parameter":     {header: "From: <sip:a@b>;tag=1;x=\"a;b,c\"\r\nTo: <sip:c@d>", sipgoToo: true},
 		"duplicate parameters":        {header: "From: <sip:a@b>;tag=1;x=1;x=2\r\nTo: <sip:c@d>"},
 		"route display and params":    {header: "From: <sip:a@b>;tag=1\r\nTo: <sip:c@d>\r\nRoute: \"Edge\" <sip:r@h;lr>;own=1\r\nRecord-Route: <sip:q@h;lr;x=\"1\">;p=2"},
-		"contact, not split by quote": {header: "From: <sip:a@b>;tag=1\r\nTo: <sip:c@d>\r\nContact: \"a, b\" <sip:c@d;ob>;+sip.instance=\"<urn:uuid:1>\";reg-id=1"},
-		"tag in capitals":             {header: "From: <sip:a@b>;TAG=1\r\nTo: <sip:c@d>"},
-		"identity":                    {header: "From: <sip:a@b>;tag=1\r\nTo: <sip:c@d>\r\nP-Asserted-Identity: \"x\" <sip:1@h>\r\nDiversion: <sip:2@h>;reason=busy\r\nPath: <sip:p@h;lr>"},
-		"bytes that are not UTF-8":    {header: "From: <sip:a@b>;tag=1\r\nTo: <sip:c@d>\r\nSubject: \xff\xfe"},
-		"URI headers and escapes":     {line: "INVITE sip:%61lice:p%40ss@example.com:5070;method=x?subject=a%20b SIP/2.0", header: "From: <sip:a@b>;tag=1\r\nTo: <sip:c@d>"},
-		"tel URI":                     {line: "INVITE tel:+15551234;phone-context=x SIP/2.0", header: "From: <tel:1>;tag=1\r\nTo: <tel:+15551234>"},
+		"contact, not split by quote": {header: "From: <sip:a@b>;tag=1\r\nTo: <sip:c@d>\r\nContact: \"a, b\" <sip:c@d;ob>;+sip.instance=\"<urn:uuid:1>\";reg-id=1", sipgoToo: true},
+		"tag in capitals":             {header: "From: <sip:a@b>;TAG=1\r\nTo: <sip:c@d>", sipgoToo: true},
+		"identity":                    {header: "From: <sip:a@b>;tag=1\r\nTo: <sip:c@d>\r\nP-Asserted-Identity: \"x\" <sip:1@h>\r\nDiversion: <sip:2@h>;reason=busy\r\nPath: <sip:p@h;lr>", sipgoToo: true},
+		"bytes that are not UTF-8":    {header: "From: <sip:a@b>;tag=1\r\nTo: <sip:c@d>\r\nSubject: \xff\xfe", sipgoToo: true},
+		"URI headers and escapes":     {line: "INVITE sip:%61lice:p%40ss@example.com:5070;method=x?subject=a%20b SIP/2.0", header: "From: <sip:a@b>;tag=1\r\nTo: <sip:c@d>", sipgoToo: true},
+		"tel URI":                     {line: "INVITE tel:+15551234;phone-context=x SIP/2.0", header: "From: <tel:1>;tag=1\r\nTo: <tel:+15551234>", sipgoToo: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if c.line == "" {
@@ -52,12 +52,9 @@ func TestParsedMessageIsWrittenUnchanged(t *testing.T) {
 			if out := string(encode(msg)); out != in {
 				t.Errorf("changed:\n%s\nfrom:\n%s", out, in)
 			}
-			if c.sipgoToo {
-				return
-			}
 			plain, err := sip.ParseMessage([]byte(in))
-			if err == nil && plain.String() == in {
-				t.Logf("sipgo keeps this as well")
+			if kept := err == nil && plain.String() == in; kept != c.sipgoToo {
+				t.Errorf("sipgo's own parser keeps it: %t", kept)
 			}
 		})
 	}
@@ -143,27 +140,27 @@ func TestParserRefuses(t *testing.T) {
 	good := lines("", "INVITE sip:c@d SIP/2.0", "Via: SIP/2.0/UDP h;branch=z9hG4bK1", "From: <sip:a@b>;tag=1", "To: <sip:c@d>", fixed)
 	swap := func(old, new string) string { return strings.Replace(good, old, new, 1) }
 	for in, want := range map[string]string{
-		swap("Content-Length: 0", "Content-Length: 0\r\nl: 0"):                 "more than one Content-Length",
-		swap("Content-Length: 0", "Content-Length: 9"):                         "body shorter than Content-Length",
-		swap("Content-Length: 0", "Content-Length: -1"):                        "malformed Content-Length",
-		swap("Content-Length: 0", "Content-Length: 99999999999"):               "malformed Content-Length",
-		swap("CSeq: 7", "CSeq: 2147483648"):                                    "malformed CSeq",
-		swap("Max-Forwards: 70", "Max-Forwards: 256"):                          "malformed Max-Forwards",
-		swap("To: <sip:c@d>", "To: <sip:c@d>\r\nt: <sip:e@f>"):                 "more than one To",
-		swap("To: <sip:c@d>", "To: \"a <sip:c@d>"):                             "malformed To",
-		swap("To: <sip:c@d>", "To: <sip:c@d>, <sip:e@f>"):                      "malformed To",
-		swap("To: <sip:c@d>", "To: <sip:c@d>\nX: y"):                           "line end other than CRLF in the header",
-		swap("To: <sip:c@d>", "To: <sip:c@d>\r\nX: a\rb"):                      "line end other than CRLF in the header",
-		swap("To: <sip:c@d>", "To: <sip:c@d>\r\nX: a\x00b"):                    "NUL in the header",
-		swap("To: <sip:c@d>", "To: <sip:c@d>\r\n: nothing"):                    "malformed header line",
-		swap("To: <sip:c@d>", "To: <sip:c@d>\r\nno colon"):                     "malformed header line",
-		swap("sip:c@d SIP/2.0", "<sip:c@d> SIP/2.0"):                           "malformed request URI",
-		swap("sip:c@d SIP/2.0", "sip:c@d; x=y SIP/2.0"):                        "malformed request URI",
-		swap("sip:c@d SIP/2.0", "sip:c@d:99999 SIP/2.0"):                       "malformed request URI",
-		swap("sip:c@d SIP/2.0", "sip:c@d SIP/2.0 "):                            "malformed request line",
-		swap("SIP/2.0/UDP", "SIP/7.0/UDP"):                                     "unknown protocol in Via",
-		swap("To: <sip:c@d>", "To: <sip:c@d>"+strings.Repeat("\r\nX: y", 600)): "too many header fields",
-		strings.TrimSuffix(good, "\r\n"):                                       "no empty line behind the header",
+		swap("Content-Length: 0", "Content-Length: 0\r\nl: 0"):                         "more than one Content-Length",
+		swap("Content-Length: 0", "Content-Length: 9"):                                 "body shorter than Content-Length",
+		swap("Content-Length: 0", "Content-Length: -1"):                                "malformed Content-Length",
+		swap("Content-Length: 0", "Content-Length: 99999999999"):                       "malformed Content-Length",
+		swap("CSeq: 7", "CSeq: 2147483648"):                                            "malformed CSeq",
+		swap("Max-Forwards: 70", "Max-Forwards: 256"):                                  "malformed Max-Forwards",
+		swap("To: <sip:c@d>", "To: <sip:c@d>\r\nt: <sip:e@f>"):                         "more than one To",
+		swap("To: <sip:c@d>", "To: \"a <sip:c@d>"):                                     "malformed To",
+		swap("To: <sip:c@d>", "To: <sip:c@d>, <sip:e@f>"):                              "malformed To",
+		swap("Content-Length: 0", "Content-Length: 0\r\nX: y\nZ: y"):                   "line end other than CRLF in the header",
+		swap("To: <sip:c@d>", "To: <sip:c@d>\r\nX: a\rb"):                              "line end other than CRLF in the header",
+		swap("To: <sip:c@d>", "To: <sip:c@d>\r\nX: a\x00b"):                            "NUL in the header",
+		swap("To: <sip:c@d>", "To: <sip:c@d>\r\n: nothing"):                            "malformed header line",
+		swap("To: <sip:c@d>", "To: <sip:c@d>\r\nno colon"):                             "malformed header line",
+		swap("sip:c@d SIP/2.0", "<sip:c@d> SIP/2.0"):                                   "malformed request URI",
+		swap("sip:c@d SIP/2.0", "sip:c@d; x=y SIP/2.0"):                                "malformed request URI",
+		swap("sip:c@d SIP/2.0", "sip:c@d:99999 SIP/2.0"):                               "malformed request URI",
+		swap("sip:c@d SIP/2.0", "sip:c@d SIP/2.0 "):                                    "malformed request line",
+		swap("SIP/2.0/UDP", "SIP/7.0/UDP"):                                             "unknown protocol in Via",
+		swap("Content-Length: 0", "Content-Length: 0"+strings.Repeat("\r\nX: y", 600)): "too many header fields",
+		strings.TrimSuffix(good, "\r\n"):                                               "no empty line behind the header",
 	} {
 		msg, reason, err := parse([]byte(in))
 		if err != nil || reason != want {
@@ -217,8 +214,8 @@ func TestTortureMessagesPassUnharmed(t *testing.T) {
 		if twice := encode(again); string(once) != string(twice) {
 			t.Errorf("%s: a second passage changes\n%s\nto\n%s", filepath.Base(file), once, twice)
 		}
-		if len(msg.Headers()) != len(again.Headers()) || string(msg.Body()) != string(again.Body()) {
-			t.Errorf("%s: %d headers became %d", filepath.Base(file), len(msg.Headers()), len(again.Headers()))
+		if string(msg.Body()) != string(again.Body()) {
+			t.Errorf("%s: another body", filepath.Base(file))
 		}
 	}
 }
