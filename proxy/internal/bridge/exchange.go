@@ -45,7 +45,9 @@ func (e *exchange) viaBranch(r *request.Request, b *request.Branch) string {
 // Outgoing implements request.Observer.
 func (e *exchange) Outgoing(ctx context.Context, r *request.Request, b *request.Branch) error {
 	if r.Msg.Method == sip.BYE {
-		e.step.end(r, false)
+		if !r.Shared { // else another fork has answered as well, and keeps the media
+			e.step.end(r, false)
+		}
 		return nil
 	}
 	p, ok, err := findSDP(b.Msg)

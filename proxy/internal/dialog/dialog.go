@@ -433,10 +433,17 @@ func (k *Keeper) make(d *Dialog, method sip.RequestMethod, fromA bool) *request.
 	request.SetRoutes(msg, to.Routes)
 	msg.SetBody(nil)
 	return &request.Request{
-		Msg: msg, Original: msg, Received: time.Now(), InDialog: true, Profile: from.Profile,
+		Msg: msg, Original: msg, Received: time.Now(), InDialog: true, Profile: from.Profile, Shared: k.shared(d),
 		Targets: []request.Target{target(to, uri)}, Observers: []request.Observer{&within{k, d, fromA}}, Responder: nobody{},
 		Log: k.log.With(zap.String("call-id", d.CallID), zap.String("from-tag", from.Tag), zap.String("method", string(method))),
 	}
+}
+
+// shared reports another dialog of the same call that goes on; early ones do not outlive a confirmed one. The lock is held.
+func (k *Keeper) shared(d *Dialog) bool {
+	return slices.ContainsFunc(k.byCall[d.CallID], func(o *Dialog) bool {
+		return o != d && !o.closing && (o.Confirmed || !d.Confirmed)
+	})
 }
 
 // nobody is the responder of requests made here.

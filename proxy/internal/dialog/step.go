@@ -193,13 +193,14 @@ func hidden(contact sip.Uri, conn request.Connection) bool {
 
 // Finished implements request.Observer: early dialogs end with their branch.
 func (k *Keeper) Finished(_ context.Context, r *request.Request, b *request.Branch, o request.Outcome) {
-	if o.Answered() {
-		return
-	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, d := range slices.Clone(k.byCall[r.CallID()]) {
-		if !d.Confirmed && d.branch == b.ID {
+		switch {
+		case d.Confirmed || d.branch != b.ID:
+		case o.Answered(): // by another fork further down; this one may still (RFC 3261 §13.2.2.4)
+			d.expires = time.Now().Add(repetitions)
+		default:
 			k.drop(d)
 		}
 	}

@@ -49,6 +49,7 @@ func (k *Keeper) attach(r *request.Request, seal string) (request.Verdict, error
 	k.touch(d)
 	if r.Msg.Method == sip.BYE {
 		d.closing, d.by = true, by // no BYE of our own on top
+		r.Shared = k.shared(d)
 	}
 	r.Profile = sender.Profile
 	r.Targets = []request.Target{target(peer, r.Msg.Recipient)}

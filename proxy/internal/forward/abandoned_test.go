@@ -75,7 +75,7 @@ func TestCrossedAnswerWithoutAckIsEnded(t *testing.T) {
 type byes struct{ atomic.Int64 }
 
 func (b *byes) Outgoing(_ context.Context, r *request.Request, _ *request.Branch) error {
-	if r.Msg.Method == sip.BYE {
+	if r.Msg.Method == sip.BYE && !r.Shared {
 		b.Add(1)
 	}
 	return nil

@@ -201,7 +201,8 @@ func TestPageComesBack(t *testing.T) {
 // Different dialogs of forks further down are told apart, and each ends alone.
 func TestForkingDownstream(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, options{timers: fast})
+	media := &byes{}
+	r := newRig(t, options{timers: fast, observer: media})
 	alice, bob := r.udp("alice"), r.udp("bob")
 	r.to("bob", 0, bob)
 	c := alice.call("bob")
@@ -237,6 +238,18 @@ func TestForkingDownstream(t *testing.T) {
 	}
 	bob.reply(bye, "200 OK", "", "")
 	r.dialogs(1, 0)
+	if n := media.Load(); n != 0 {
+		t.Error("the end of one fork ends the media of the other")
+	}
+	alice.send(legs[0].request("BYE", "z9hG4bKfbye2", ""))
+	for bye.tag("To") != "b1" { // the first one may have been repeated
+		bye = bob.expect("BYE")
+	}
+	bob.reply(bye, "200 OK", "", "")
+	r.dialogs(0, 0)
+	if n := media.Load(); n != 1 {
+		t.Errorf("the media end %d times", n)
+	}
 }
 
 // The bounds: what is over them is refused with 503 on streams, silently on UDP, and nothing is left afterwards.

@@ -29,7 +29,8 @@ func (u *ua) passBack(res msg) {
 // (a spiral, RFC 3261 §16.3): both passes have their own peers.
 func TestSpiral(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, options{timers: fast})
+	media := &byes{}
+	r := newRig(t, options{timers: fast, observer: media})
 	web, bob, upstream := r.ws("web"), r.udp("bob"), r.udp("upstream")
 	r.to("bob", 0, bob)
 	r.to("far", 0, upstream)
@@ -67,4 +68,7 @@ func TestSpiral(t *testing.T) {
 	web.expect("SIP/2.0 200")
 	r.dialogs(0, 0)
 	r.idle()
+	if n := media.Load(); n != 1 {
+		t.Errorf("the media end %d times", n)
+	}
 }

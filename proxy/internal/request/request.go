@@ -60,6 +60,8 @@ type Request struct {
 	Received time.Time
 	// InDialog reports a tag in To.
 	InDialog bool
+	// Shared says of a BYE that another dialog of the same call goes on: what belongs to the whole call stays.
+	Shared bool
 	// Profile is the leg profile of the side the request comes from: the listener's, unless a step knows better.
 	Profile string
 	// User is the authenticated user as "name@realm"; empty when nobody authenticated.
