@@ -403,7 +403,9 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(message("seed", "body")))
 	f.Add([]byte("SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP a;branch=z9hG4bK1, SIP/2.0/TCP [::1]:5;x=\"a,b\"\r\nf: \"a\\\"b\" <sip:x@y>;TAG=1\r\nt: sip:z\r\ni: c\r\nCSeq: 1 INVITE\r\nl: 0\r\n\r\n"))
 	f.Add([]byte("INVITE sip:a@b;c=d SIP/2.0\r\nv: SIP / 2.0 / UDP h\r\n : x\r\nContact: *\r\n\r\n"))
+	addTorture(f, func(data []byte) { f.Add(data) })
 	f.Fuzz(func(t *testing.T, data []byte) {
+		orderKey(data)
 		msg, reason, err := parse(data)
 		if err != nil || reason != "" {
 			return

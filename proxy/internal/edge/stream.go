@@ -118,7 +118,11 @@ func (e *Edge) serveStream(c *streamConn) {
 		in: c.net, header: e.limits.Header, body: e.limits.Body,
 		// A message once begun must be complete soon; between messages the peer may be idle.
 		started: func() { deadline(e.limits.Handshake) },
-		pong:    func() { _ = c.write([]byte("\r\n")) },
+		// A keep-alive is a sign of life: a phone that registers once an hour sends nothing else for longer than Idle.
+		pong: func() {
+			deadline(e.limits.Idle)
+			_ = c.write([]byte("\r\n"))
+		},
 	}
 	for {
 		deadline(e.limits.Idle)
