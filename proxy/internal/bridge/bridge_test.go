@@ -375,6 +375,29 @@ func TestDaemonFails(t *testing.T) {
 	require.Nil(t, res.ContentType())
 }
 
+// Two forks have answered: the BYE of one leaves the media, that of the last one ends them.
+func TestMediaOutliveTheFirstFork(t *testing.T) {
+	f := newFixture(t)
+	invite, err := f.send("INVITE", page, "", "v=o", phone)
+	require.NoError(t, err)
+	invite.respond(0, 200, "b", "v=a")
+	invite.finish(0, request.Outcome{Code: 200})
+	want := []string{"offer a> v=o" + phoneWay, "answer a>b v=a" + browserWay}
+	bye, err := f.send("BYE", page, "c", "")
+	require.NoError(t, err)
+	bye.r.Shared = true
+	branch := &request.Branch{ID: "branch0", Msg: request.Clone(bye.r.Msg)}
+	for _, o := range bye.r.Observers {
+		require.NoError(t, o.Outgoing(t.Context(), bye.r, branch))
+		o.Finished(t.Context(), bye.r, branch, request.Outcome{Code: 200})
+	}
+	f.settled(want...)
+	last, err := f.send("BYE", page, "b", "", phone)
+	require.NoError(t, err)
+	last.finish(0, request.Outcome{Code: 200})
+	f.settled(append(want, "delete a>")...)
+}
+
 // A daemon that is gone does not hold up the BYE.
 func TestDeadDaemonAndBye(t *testing.T) {
 	f := newFixture(t)
