@@ -48,9 +48,6 @@ func ParseExceptions(r io.Reader) (Exceptions, error) {
 }
 
 func (list Exceptions) accept(scenario, difference string) bool {
-	if difference[0] == ' ' {
-		return true
-	}
 	for _, e := range list {
 		if e.Sign == difference[0] && glob(e.Scenario, scenario) && glob(e.Text, difference[2:]) {
 			e.used = true
@@ -135,15 +132,19 @@ func Compare(reference, target Runner, s Scenario, accepted Exceptions) Outcome 
 func difference(s Scenario, e Event, want, got []string, accepted Exceptions) []string {
 	list := diffLines(want, got)
 	ok := true
-	for _, d := range list {
-		if !accepted.accept(s.Name, d) {
+	for i, d := range list {
+		switch {
+		case d[0] == ' ':
+		case accepted.accept(s.Name, d):
+			list[i] = "~" + d[1:]
+		default:
 			ok = false
 		}
 	}
 	if ok {
 		return nil
 	}
-	head := fmt.Sprintf("%s.txt:%d: %s (- expected, + got)", file(s), e.Line, e.What)
+	head := fmt.Sprintf("%s.txt:%d: %s (- expected, + got, ~ accepted)", file(s), e.Line, e.What)
 	return append([]string{head}, list...)
 }
 

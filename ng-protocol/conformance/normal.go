@@ -157,15 +157,32 @@ func (n *normalizer) candidate(f []string) {
 		return
 	}
 	f[0] = "{foundation}"
-	f[4], f[5] = n.host(f[4]), n.port(f[5])
+	f[4], f[5] = n.knownHost(f[4]), n.knownPort(f[5])
 	for i := 8; i+1 < len(f); i += 2 {
 		switch f[i] {
 		case "raddr":
-			f[i+1] = n.host(f[i+1])
+			f[i+1] = n.knownHost(f[i+1])
 		case "rport":
-			f[i+1] = n.port(f[i+1])
+			f[i+1] = n.knownPort(f[i+1])
 		}
 	}
+}
+
+// knownPort gives no number to a port that stands only in candidates: how many
+// there are depends on the addresses of the interface.
+func (n *normalizer) knownPort(text string) string {
+	value, err := strconv.Atoi(text)
+	if err == nil && !slices.Contains(n.ports, value) && !slices.Contains(n.ports, value-1) && !n.isSent(text) {
+		return "{port}"
+	}
+	return n.port(text)
+}
+
+func (n *normalizer) knownHost(text string) string {
+	if !slices.Contains(n.hosts, text) && !n.isSent(text) {
+		return "{ip}"
+	}
+	return n.host(text)
 }
 
 // crypto hides the key; and the tag among several, which depends on how many
