@@ -3,6 +3,7 @@ package request
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"strconv"
 	"strings"
 
@@ -207,6 +208,9 @@ func ParseVia(s string) (*sip.ViaHeader, error) {
 			return nil, fmt.Errorf("%w: Via with open bracket", ErrSyntax)
 		}
 		host = sentBy[1:end]
+		if a, err := netip.ParseAddr(host); err != nil || !a.Is6() {
+			return nil, fmt.Errorf("%w: Via host", ErrSyntax)
+		}
 		port = strings.TrimSpace(sentBy[end+1:])
 		if port != "" && port[0] != ':' {
 			return nil, fmt.Errorf("%w: Via sent-by", ErrSyntax)
@@ -223,7 +227,7 @@ func ParseVia(s string) (*sip.ViaHeader, error) {
 		}
 		via.Port = int(n)
 	}
-	if via.Host == "" || strings.ContainsAny(via.Host, " \t") {
+	if via.Host == "" || strings.ContainsAny(via.Host, " \t,[]\"<>") {
 		return nil, fmt.Errorf("%w: Via host", ErrSyntax)
 	}
 	return via, nil
