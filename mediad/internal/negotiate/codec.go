@@ -25,7 +25,34 @@ func (p *Plan) payloads(from *Side) []sdp.Payload {
 	if len(kept) == 0 {
 		return list
 	}
+	if p.reorders() {
+		slices.SortStableFunc(kept, func(a, b sdp.Payload) int {
+			return p.preference(a) - p.preference(b)
+		})
+	}
 	return kept
+}
+
+// reorders reports whether the list "offer" tells the order of codecs, too: it
+// does when all others are stripped.
+func (p *Plan) reorders() bool {
+	return len(p.req.Codec.Offer) > 0 && slices.ContainsFunc(p.req.Codec.Strip, func(entry string) bool {
+		return strings.EqualFold(entry, "all") || strings.EqualFold(entry, "full")
+	})
+}
+
+// preference is the place of c in the list "offer". What is no codec of its own
+// (RFC 4733, RFC 3389) comes last.
+func (p *Plan) preference(c sdp.Payload) int {
+	list := p.req.Codec.Offer
+	at := slices.IndexFunc(list, func(entry string) bool { return names([]string{entry}, c) })
+	switch {
+	case at < 0:
+		return len(list)
+	case strings.EqualFold(c.Encoding, "telephone-event"), strings.EqualFold(c.Encoding, "CN"):
+		return len(list) + 1
+	}
+	return at
 }
 
 // offered reports whether c stands in list, under its number or under another
@@ -44,7 +71,8 @@ func offered(list []sdp.Payload, c sdp.Payload) bool {
 // told out of its m= line and attributes.
 func (p *Plan) filterCodecs(i int, section *sdp.Section, m *sdp.Media) {
 	kept := p.To.Sides[i].Local.Payloads
-	if !p.To.Sides[i].Local.Active || len(kept) == 0 || len(kept) == len(p.From.Sides[i].Remote.Payloads) {
+	if !p.To.Sides[i].Local.Active || len(kept) == 0 ||
+		len(kept) == len(p.From.Sides[i].Remote.Payloads) && !p.reorders() {
 		return
 	}
 	gone := func(format string) bool {
@@ -53,6 +81,12 @@ func (p *Plan) filterCodecs(i int, section *sdp.Section, m *sdp.Media) {
 			!slices.ContainsFunc(kept, func(c sdp.Payload) bool { return uint64(c.Type) == n })
 	}
 	m.Formats = slices.DeleteFunc(slices.Clone(m.Formats), gone)
+	if p.reorders() {
+		place := func(format string) int {
+			return slices.IndexFunc(kept, func(c sdp.Payload) bool { return strconv.Itoa(int(c.Type)) == format })
+		}
+		slices.SortStableFunc(m.Formats, func(a, b string) int { return place(a) - place(b) })
+	}
 	for a := range section.Attributes("rtpmap", "fmtp", "rtcp-fb") {
 		if format, _, _ := strings.Cut(strings.TrimSpace(a.Value), " "); gone(format) {
 			section.Delete(a.Line)
