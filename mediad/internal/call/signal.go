@@ -52,6 +52,10 @@ func (r *Registry) Answer(req *ng.Request) (string, error) {
 	}
 	c := r.find(req.CallID)
 	if c == nil {
+		// A broken body is told first, as rtpengine does.
+		if _, err := sdp.Parse([]byte(req.SDP)); err != nil {
+			return "", fmt.Errorf("%w: %w", ng.ReasonSDPParse, err)
+		}
 		return "", ng.ReasonUnknownCallID
 	}
 	body, rest, err := c.signal(req, c.answerDialogue)
