@@ -54,8 +54,10 @@ type answer struct {
 
 // candidate is one host with its addresses in order; equal priorities are drawn by weight at each use.
 type candidate struct {
-	hops             []request.Hop
-	priority, weight uint16
+	hops []request.Hop
+	// priority is that of the SRV record, with the rank of its NAPTR record above the low 16 bits.
+	priority uint32
+	weight   uint16
 }
 
 // New makes a resolver. avoid is how long a failed hop is tried last (30 s when 0).
@@ -231,7 +233,7 @@ func (r *Resolver) pointers(ctx context.Context, q query) ([]candidate, error) {
 	})
 	var out []candidate
 	for i, n := range use {
-		hops, err := r.services(ctx, strings.TrimSuffix(n.Replacement, "."), q.host, pointerTransport(n.Service, q.secure), uint16(i)<<12)
+		hops, err := r.services(ctx, strings.TrimSuffix(n.Replacement, "."), q.host, pointerTransport(n.Service, q.secure), uint32(i)<<16)
 		if err == nil {
 			out = append(out, hops...)
 		}
@@ -256,7 +258,7 @@ func pointerTransport(service string, secure bool) request.Transport {
 }
 
 // services follows SRV records. base orders them behind those of better NAPTR records.
-func (r *Resolver) services(ctx context.Context, name, host string, t request.Transport, base uint16) ([]candidate, error) {
+func (r *Resolver) services(ctx context.Context, name, host string, t request.Transport, base uint32) ([]candidate, error) {
 	records, err := r.lookup.Records(ctx, name, dns.TypeSRV)
 	if err != nil {
 		return nil, nil
@@ -267,7 +269,7 @@ func (r *Resolver) services(ctx context.Context, name, host string, t request.Tr
 		if !ok || srv.Target == "." {
 			continue
 		}
-		hops, err := r.addresses(ctx, strings.TrimSuffix(srv.Target, "."), host, t, srv.Port, base+min(srv.Priority, 0xfff), srv.Weight)
+		hops, err := r.addresses(ctx, strings.TrimSuffix(srv.Target, "."), host, t, srv.Port, base+uint32(srv.Priority), srv.Weight)
 		if err == nil {
 			out = append(out, hops...)
 		}
@@ -276,7 +278,7 @@ func (r *Resolver) services(ctx context.Context, name, host string, t request.Tr
 }
 
 // addresses looks up target; host is the name that TLS certificates are checked against (RFC 5922 §4).
-func (r *Resolver) addresses(ctx context.Context, target, host string, t request.Transport, port, priority, weight uint16) ([]candidate, error) {
+func (r *Resolver) addresses(ctx context.Context, target, host string, t request.Transport, port uint16, priority uint32, weight uint16) ([]candidate, error) {
 	addrs, err := r.lookup.Addresses(ctx, target)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w: %w", target, ErrNoHop, err)
@@ -322,9 +324,9 @@ func (r *Resolver) order(in []candidate) []request.Hop {
 	return append(good, bad...)
 }
 
-// System asks the name servers of resolv.conf for NAPTR and SRV, and the operating system for addresses.
+// System asks name servers for NAPTR and SRV, and the operating system for addresses.
 type System struct {
-	// Servers are "host:port"; empty: those of /etc/resolv.conf.
+	// Servers are "host:port", and are asked for addresses as well; empty: those of /etc/resolv.conf.
 	Servers []string
 }
 
@@ -378,5 +380,27 @@ func exchange(ctx context.Context, m *dns.Msg, server string) (*dns.Msg, error) 
 
 // Addresses implements Lookup.
 func (s System) Addresses(ctx context.Context, host string) ([]netip.Addr, error) {
-	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if len(s.Servers) == 0 {
+		return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	}
+	// The addresses must come from where the SRV records came from: a private zone is not known elsewhere.
+	four, err := s.Records(ctx, host, dns.TypeA)
+	six, err6 := s.Records(ctx, host, dns.TypeAAAA)
+	var out []netip.Addr
+	for _, rr := range append(four, six...) {
+		var ip net.IP
+		switch v := rr.(type) {
+		case *dns.A:
+			ip = v.A
+		case *dns.AAAA:
+			ip = v.AAAA
+		}
+		if addr, ok := netip.AddrFromSlice(ip); ok {
+			out = append(out, addr.Unmap())
+		}
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("%s: no address: %w", host, errors.Join(err, err6, ErrNoHop))
+	}
+	return out, nil
 }
