@@ -14,7 +14,7 @@ WEBPHONE := proxy/internal/webphone
 RACE := ./ng-protocol/... ./pkg/... ./mediad/... ./proxy/...
 
 build: webphone
-	go build -trimpath -o bin/ ./proxy ./mediad ./deploy/demo-phone ./deploy/demo
+	go build -trimpath -o bin/ ./proxy ./mediad ./deploy/demo-phone ./deploy/demo ./ng-protocol/conformance/cmd/ng-conformance
 
 # The page is embedded into the proxy, so it is built first.
 webphone: $(WEBPHONE)/dist/index.html
@@ -49,7 +49,7 @@ race: webphone
 # Chromium.
 integration: webphone
 	go vet -tags integration ./...
-	go test -p 1 -tags integration -count=1 -timeout 12m ./integration/... ./proxy/internal/bridge
+	go test -p 1 -tags integration -count=1 -timeout 12m ./integration/... ./proxy/internal/bridge ./ng-protocol/conformance
 
 bench:
 	go test -run '^$$' -bench . -benchmem ./ng-protocol/... ./pkg/... ./mediad/... ./proxy/...
