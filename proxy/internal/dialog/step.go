@@ -220,23 +220,27 @@ func (k *Keeper) Orphaned(ctx context.Context, r *request.Request, b *request.Br
 
 // Crossed implements request.Dialogs. A caller who takes the answer for void never ends the call; the callee would stay
 // off-hook until it gives up after 64·T1 (RFC 3261 §13.3.1.4).
-func (k *Keeper) Crossed(r *request.Request, b *request.Branch, res *sip.Response) {
+func (k *Keeper) Crossed(r *request.Request, b *request.Branch) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	d := k.made(r.CallID(), b.ID, request.ToTag(res))
-	if d == nil || d.crossed || !d.unacked {
-		return
-	}
-	d.crossed = true
-	k.after(k.cfg.Acknowledge, func() {
-		k.post.Post(d.CallID, func(ctx context.Context) {
-			k.mu.Lock()
-			_, kept := k.dialogs[d]
-			waiting := kept && d.unacked
-			k.mu.Unlock()
-			if waiting {
-				k.end(ctx, d, "proxy: cancelled, answer not acknowledged", false, true)
-			}
+	for _, d := range k.byCall[r.CallID()] {
+		if d.branch != b.ID || d.crossed || !d.unacked {
+			continue
+		}
+		d.crossed = true
+		k.after(k.cfg.Acknowledge, func() {
+			k.post.Post(d.CallID, func(ctx context.Context) { k.unanswered(ctx, d) })
 		})
-	})
+	}
+}
+
+// unanswered ends a dialog whose caller has sent no ACK in time.
+func (k *Keeper) unanswered(ctx context.Context, d *Dialog) {
+	k.mu.Lock()
+	_, kept := k.dialogs[d]
+	waiting := kept && d.unacked
+	k.mu.Unlock()
+	if waiting {
+		k.end(ctx, d, "proxy: cancelled, answer not acknowledged", false, true)
+	}
 }

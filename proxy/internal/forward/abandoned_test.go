@@ -117,6 +117,26 @@ func TestCrossedAnswerOfASilentPage(t *testing.T) {
 	}
 }
 
+// The 200 has gone upstream when the CANCEL comes: they cross between caller and proxy.
+func TestCancelAfterTheAnswer(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, options{timers: fast, dialog: dialog.Config{Acknowledge: 100 * time.Millisecond}})
+	web, phone := r.ws("web"), r.udp("phone")
+	r.to("phone", 0, phone)
+	c := web.call("phone")
+	c.invite()
+	inv := phone.expect("INVITE")
+	phone.reply(inv, "200 OK", "p", "v=0\r\n")
+	web.expect("SIP/2.0 200")
+	web.send(c.request("CANCEL", c.branch, ""))
+	web.expect("SIP/2.0 200")
+	phone.silent("CANCEL", 50*time.Millisecond)
+	phone.expect("ACK")
+	phone.reply(phone.expect("BYE"), "200 OK", "", "")
+	r.dialogs(0, 0)
+	r.idle()
+}
+
 // A page that goes away after the answer but before its ACK: the phone is acknowledged before it is hung up.
 func TestPageGoneBeforeAck(t *testing.T) {
 	t.Parallel()

@@ -93,7 +93,7 @@ func (b *branch) answer(ctx context.Context, res *sip.Response) {
 	case undelivered:
 		x.r.Dialogs.Orphaned(ctx, x.r, &b.Branch, res)
 	case x.cancelled:
-		x.r.Dialogs.Crossed(x.r, &b.Branch, res)
+		x.r.Dialogs.Crossed(x.r, &b.Branch)
 	}
 	if first {
 		x.cancelOthers(ctx, b)

@@ -89,11 +89,16 @@ func (x *exchange) unreported() int {
 
 // cancel stops the request on behalf of its caller (RFC 3261 §16.10). The INVITE is answered by what the callees say.
 func (x *exchange) cancel(ctx context.Context) {
+	x.cancelled = true
 	if x.final {
+		for _, b := range x.branches { // the 2xx is on its way already
+			if b.State == request.BranchAnswered && x.r.Dialogs != nil {
+				x.r.Dialogs.Crossed(x.r, &b.Branch)
+			}
+		}
 		return
 	}
 	x.r.Log.Info("cancelled by the caller")
-	x.cancelled = true
 	x.groups = nil
 	x.cancelOthers(ctx, nil)
 	x.settle(ctx)

@@ -87,8 +87,8 @@ type Dialogs interface {
 	// Orphaned takes a 2xx to INVITE that can not be delivered, as the caller is gone or had another final response: the
 	// callee's call has to be acknowledged and ended.
 	Orphaned(ctx context.Context, r *Request, b *Branch, res *sip.Response)
-	// Crossed takes a 2xx to INVITE that went upstream although the caller had cancelled: he may not acknowledge it.
-	Crossed(r *Request, b *Branch, res *sip.Response)
+	// Crossed takes a branch whose 2xx to INVITE crossed the caller's CANCEL: he may not acknowledge it.
+	Crossed(r *Request, b *Branch)
 }
 
 // Target is one place a request may be forwarded to.

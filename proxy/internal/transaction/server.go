@@ -179,10 +179,10 @@ func (s *Server) OnCancel(f func()) {
 func (s *Server) cancel() {
 	s.mu.Lock()
 	f := s.onCancel
-	if s.state > proceeding || s.gone {
+	if s.state > accepted || s.gone {
 		f = nil // too late, or told before
 	}
-	s.gone = s.gone || s.state <= proceeding
+	s.gone = s.gone || s.state <= accepted // a 2xx may be on its way to a caller who takes it for void
 	s.mu.Unlock()
 	if f != nil {
 		s.layer.Post(s.callID, func(context.Context) { f() })
