@@ -116,10 +116,13 @@ func ParseAddress(s string) (Address, error) {
 	return a, nil
 }
 
-// ParseURI reads a URI; unlike sipgo's it refuses blanks, control characters, angle brackets and ports out of range.
+// ParseURI reads a URI; unlike sipgo's it refuses a missing scheme, blanks, control characters, angle brackets and ports out of range.
 func ParseURI(s string, uri *sip.Uri) error {
 	if strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == '<' || r == '>' || r == '"' || r == 0x7f }) {
 		return fmt.Errorf("%w: character not allowed in a URI", ErrSyntax)
+	}
+	if scheme, _, ok := strings.Cut(s, ":"); !ok || !isScheme(scheme) {
+		return fmt.Errorf("%w: URI without scheme", ErrSyntax)
 	}
 	if err := sip.ParseUri(s, uri); err != nil {
 		return fmt.Errorf("%w: %w", ErrSyntax, err)
@@ -134,6 +137,17 @@ func ParseURI(s string, uri *sip.Uri) error {
 		return fmt.Errorf("%w: port %d", ErrSyntax, uri.Port)
 	}
 	return nil
+}
+
+// isScheme reports a scheme (RFC 3986 §3.1). sipgo takes an empty one and writes "sip" in its place: another URI.
+func isScheme(s string) bool {
+	for i, c := range []byte(s) {
+		letter := 'a' <= c|0x20 && c|0x20 <= 'z'
+		if !letter && (i == 0 || !('0' <= c && c <= '9' || strings.IndexByte("+-.", c) >= 0)) {
+			return false
+		}
+	}
+	return s != ""
 }
 
 // ParseParams reads ";name[=value]…" with quoted values and blanks anywhere. Values keep their quotes unless they have
