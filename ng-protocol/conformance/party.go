@@ -4,11 +4,13 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -22,19 +24,27 @@ type party struct {
 
 var errNoPair = errors.New("conformance: no free pair of ports")
 
+// Ports of parties lie below rtpengine's default range of 30000 to 40000, so
+// that a number in an SDP tells whose port it is.
+const (
+	lowestPort = 21000
+	portPairs  = 4000
+)
+
 func newParty(host string) (*party, error) {
 	address := net.ParseIP(host)
-	for range 50 {
-		rtp, err := net.ListenUDP("udp", &net.UDPAddr{IP: address})
+	for range 100 {
+		port := lowestPort + 2*rand.IntN(portPairs)
+		rtp, err := net.ListenUDP("udp", &net.UDPAddr{IP: address, Port: port})
+		if errors.Is(err, syscall.EADDRINUSE) {
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
-		port := rtp.LocalAddr().(*net.UDPAddr).Port
-		if port%2 == 0 && port < 65535 {
-			rtcp, err := net.ListenUDP("udp", &net.UDPAddr{IP: address, Port: port + 1})
-			if err == nil {
-				return &party{rtp: rtp, rtcp: rtcp}, nil
-			}
+		rtcp, err := net.ListenUDP("udp", &net.UDPAddr{IP: address, Port: port + 1})
+		if err == nil {
+			return &party{rtp: rtp, rtcp: rtcp}, nil
 		}
 		rtp.Close()
 	}
