@@ -167,9 +167,9 @@ const (
 // builtinProfiles returns the leg profiles that exist without configuration.
 func builtinProfiles() map[string]Profile {
 	return map[string]Profile{
-		ProfileWebRTC: {Flags: "UDP/TLS/RTP/SAVPF ICE=force SDES-off rtcp-mux-offer generate-mid", SDPOnly: true},
-		ProfileSIP:    {Flags: "RTP/AVP ICE=remove DTLS=passive SDES-off rtcp-mux-demux"},
-		ProfileSRTP:   {Flags: "RTP/SAVP ICE=remove DTLS=off SDES-no-NULL_HMAC_SHA1_80 SDES-no-NULL_HMAC_SHA1_32 rtcp-mux-demux"},
+		ProfileWebRTC: {Flags: "UDP/TLS/RTP/SAVPF ICE=force SDES-off rtcp-mux-offer generate-mid strict-source", SDPOnly: true},
+		ProfileSIP:    {Flags: "RTP/AVP ICE=remove DTLS=passive SDES-off rtcp-mux-demux strict-source"},
+		ProfileSRTP:   {Flags: "RTP/SAVP ICE=remove DTLS=off SDES-no-NULL_HMAC_SHA1_80 SDES-no-NULL_HMAC_SHA1_32 rtcp-mux-demux strict-source"},
 	}
 }
 
