@@ -202,7 +202,6 @@ type ua struct {
 	write func(data []byte) error
 	in    chan string
 	held  []string
-	seq   int
 	close func()
 }
 
@@ -331,8 +330,6 @@ func (m msg) get(name string) string {
 	}
 	return ""
 }
-
-func (m msg) body() string { _, b, _ := strings.Cut(m.text, "\r\n\r\n"); return b }
 
 func (m msg) tag(name string) string {
 	_, after, ok := strings.Cut(m.get(name), ";tag=")
