@@ -20,7 +20,7 @@ const (
 // repeat a request from another socket.
 type cache struct {
 	mu       sync.Mutex
-	running  map[string][]destination // bounded by the dispatcher's queue
+	running  map[string][]recipient // bounded by the dispatcher's queue
 	current  map[string][]byte
 	previous map[string][]byte
 	bytes    int // of current
@@ -30,7 +30,7 @@ type cache struct {
 
 func newCache(maxEntries, maxBytes int) *cache {
 	return &cache{
-		running:    make(map[string][]destination),
+		running:    make(map[string][]recipient),
 		current:    make(map[string][]byte),
 		maxEntries: max(maxEntries/2, 1),
 		maxBytes:   max(maxBytes/2, 1),
@@ -38,7 +38,7 @@ func newCache(maxEntries, maxBytes int) *cache {
 }
 
 // begin looks a cookie up and, if it is new, marks it as running for peer.
-func (c *cache) begin(cookie string, peer destination) (cacheState, []byte) {
+func (c *cache) begin(cookie string, peer recipient) (cacheState, []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if waiters, ok := c.running[cookie]; ok {
@@ -59,12 +59,12 @@ func (c *cache) begin(cookie string, peer destination) (cacheState, []byte) {
 	if reply, ok := c.previous[cookie]; ok {
 		return cacheDone, reply
 	}
-	c.running[cookie] = []destination{peer}
+	c.running[cookie] = []recipient{peer}
 	return cacheNew, nil
 }
 
 // complete stores the reply and returns who waits for it.
-func (c *cache) complete(cookie string, reply []byte) []destination {
+func (c *cache) complete(cookie string, reply []byte) []recipient {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	waiters := c.running[cookie]

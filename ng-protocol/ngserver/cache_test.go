@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func peerOf(port uint16) destination {
+func peerOf(port uint16) recipient {
 	return destination{addr: netip.AddrPortFrom(netip.IPv6Loopback(), port)}
 }
 

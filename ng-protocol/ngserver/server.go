@@ -20,17 +20,22 @@ const (
 	DefaultQueue        = 4096
 	DefaultCacheEntries = 65536
 	DefaultCacheBytes   = 64 << 20
+	DefaultConnections  = 256
+	DefaultIdleTimeout  = time.Hour
 	// CacheTurn is how often the generations of the reply cache swap: a reply
 	// is kept for one to two turns.
 	CacheTurn = 30 * time.Second
 )
 
-// Config configures a Server. Handler and at least one address are required.
+// Config configures a Server. Handler and at least one address, of UDP or TCP, are required.
 type Config struct {
 	// Listen holds the addresses to bind. With an unspecified address (0.0.0.0
 	// or ::) a reply still leaves from the address that the request was sent to.
-	Listen  []netip.AddrPort
-	Handler ng.Handler
+	Listen []netip.AddrPort
+	// ListenTCP holds the addresses to accept TCP connections on, each a stream
+	// of bencoded messages.
+	ListenTCP []netip.AddrPort
+	Handler   ng.Handler
 	// Log is where faults of clients go; nil discards.
 	Log *slog.Logger
 	// Allow, if set, tells which clients may send; others are dropped unread.
@@ -40,6 +45,11 @@ type Config struct {
 	Queue        int // commands waiting or running; more are dropped, so that the client repeats them
 	CacheEntries int // replies kept
 	CacheBytes   int // bytes of kept replies and cookies
+	Connections  int // TCP connections at a time; more are closed at once
+
+	// IdleTimeout closes a TCP connection on which no message has begun for so
+	// long.
+	IdleTimeout time.Duration
 
 	// TOS is the IP TOS byte of replies; 0 leaves the system's.
 	TOS int
@@ -47,7 +57,7 @@ type Config struct {
 
 // Counters are monotonic.
 type Counters struct {
-	Received uint64 // datagrams
+	Received uint64 // messages, over any transport
 	Repeated uint64 // answered from the cache, or joined to a running command
 	Dropped  uint64 // without an answer: no cookie, not allowed, or no room
 	Invalid  uint64 // answered with an error because the body was not understood
@@ -62,6 +72,7 @@ type Server struct {
 	cache    *cache
 	dispatch *dispatcher
 	sockets  []*socket
+	streams  []*streamListener
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -74,7 +85,7 @@ type Server struct {
 
 // New binds the sockets. They queue datagrams until Start.
 func New(cfg Config) (*Server, error) {
-	if cfg.Handler == nil || len(cfg.Listen) == 0 {
+	if cfg.Handler == nil || len(cfg.Listen)+len(cfg.ListenTCP) == 0 {
 		return nil, errors.New("ngserver: no handler or no address")
 	}
 	for _, d := range []struct{ value, def *int }{
@@ -82,10 +93,14 @@ func New(cfg Config) (*Server, error) {
 		{&cfg.Queue, new(DefaultQueue)},
 		{&cfg.CacheEntries, new(DefaultCacheEntries)},
 		{&cfg.CacheBytes, new(DefaultCacheBytes)},
+		{&cfg.Connections, new(DefaultConnections)},
 	} {
 		if *d.value <= 0 {
 			*d.value = *d.def
 		}
+	}
+	if cfg.IdleTimeout <= 0 {
+		cfg.IdleTimeout = DefaultIdleTimeout
 	}
 	s := &Server{cfg: cfg, log: cfg.Log}
 	if s.log == nil {
@@ -95,25 +110,56 @@ func New(cfg Config) (*Server, error) {
 	s.faults.log = s.log
 	s.cache = newCache(cfg.CacheEntries, cfg.CacheBytes)
 	s.dispatch = newDispatcher(cfg.Workers, cfg.Queue)
-	for _, addr := range cfg.Listen {
-		sock, err := listen(addr, cfg.TOS)
-		if err != nil {
-			for _, open := range s.sockets {
-				open.close()
-			}
-			s.cancel()
-			return nil, fmt.Errorf("ngserver: %s: %w", addr, err)
-		}
-		s.sockets = append(s.sockets, sock)
+	if err := s.bind(); err != nil {
+		s.closeSockets()
+		s.cancel()
+		return nil, fmt.Errorf("ngserver: %w", err)
 	}
 	return s, nil
 }
 
-// Addrs are the bound addresses, with the ports that were chosen for port 0.
+// bind opens all sockets; those opened before an error stay in s.
+func (s *Server) bind() error {
+	for _, addr := range s.cfg.Listen {
+		sock, err := listen(addr, s.cfg.TOS)
+		if err != nil {
+			return fmt.Errorf("%s: %w", addr, err)
+		}
+		s.sockets = append(s.sockets, sock)
+	}
+	for _, addr := range s.cfg.ListenTCP {
+		l, err := s.listenStream(addr)
+		if err != nil {
+			return fmt.Errorf("tcp %s: %w", addr, err)
+		}
+		s.streams = append(s.streams, l)
+	}
+	return nil
+}
+
+func (s *Server) closeSockets() {
+	for _, sock := range s.sockets {
+		sock.close()
+	}
+	for _, l := range s.streams {
+		l.close()
+	}
+}
+
+// Addrs are the bound UDP addresses, with the ports that were chosen for port 0.
 func (s *Server) Addrs() []netip.AddrPort {
 	addrs := make([]netip.AddrPort, len(s.sockets))
 	for i, sock := range s.sockets {
 		addrs[i] = sock.local
+	}
+	return addrs
+}
+
+// TCPAddrs are the bound TCP addresses.
+func (s *Server) TCPAddrs() []netip.AddrPort {
+	addrs := make([]netip.AddrPort, len(s.streams))
+	for i, l := range s.streams {
+		addrs[i] = l.addr()
 	}
 	return addrs
 }
@@ -136,6 +182,9 @@ func (s *Server) Start() {
 		for _, sock := range s.sockets {
 			sock.readers.Go(func() { s.read(sock) })
 		}
+		for _, l := range s.streams {
+			l.running.Go(l.accept)
+		}
 		s.turns.Go(s.turnCache)
 	})
 }
@@ -148,12 +197,13 @@ func (s *Server) Close() error {
 		for _, sock := range s.sockets {
 			sock.stopReading()
 		}
+		for _, l := range s.streams {
+			l.stopReading()
+		}
 		s.cancel()
 		s.dispatch.close()
 		s.turns.Wait()
-		for _, sock := range s.sockets {
-			sock.close()
-		}
+		s.closeSockets()
 	})
 	return nil
 }
@@ -191,41 +241,66 @@ func (s *Server) read(sock *socket) {
 
 // datagram handles one datagram; data is valid during the call only.
 func (s *Server) datagram(data []byte, peer destination) {
-	s.received.Add(1)
-	if s.cfg.Allow != nil && !s.cfg.Allow(peer.addr) {
-		s.drop("ng client not allowed", peer)
+	if !s.admit(peer.addr, peer) {
 		return
 	}
+	s.received.Add(1)
+	s.message(data, peer) // a client that got no answer repeats
+}
+
+// admit reports whether addr may send.
+func (s *Server) admit(addr netip.AddrPort, peer recipient) bool {
+	if s.cfg.Allow == nil || s.cfg.Allow(addr) {
+		return true
+	}
+	s.received.Add(1)
+	s.drop("ng client not allowed", peer)
+	return false
+}
+
+// message handles one message with a cookie, over any transport; data is valid
+// during the call only. False means that no answer will come.
+func (s *Server) message(data []byte, peer recipient) bool {
 	rawCookie, body, err := ng.SplitCookie(data)
 	if err != nil {
-		s.drop("ng datagram without cookie", peer)
-		return
+		s.drop("ng message without cookie", peer)
+		return false
 	}
 	cookie := string(rawCookie)
 	state, reply := s.cache.begin(cookie, peer)
 	switch state {
 	case cacheRunning:
 		s.repeated.Add(1)
-		return
+		return true
 	case cacheDone:
 		s.repeated.Add(1)
 		s.send(reply, peer)
-		return
+		return true
 	case cacheFull:
 		s.drop("ng repetition dropped", peer)
-		return
+		return false
 	}
-	req, format, err := ng.DecodeRequest(body)
+	req, format, err := s.decode(body, peer)
 	if err != nil {
-		s.invalid.Add(1)
-		s.faults.warn("ng request not understood", slog.Any("error", err), slog.String("peer", peer.addr.String()))
 		s.finish(cookie, ng.Fail(err), format)
-		return
+		return true
 	}
 	if !s.dispatch.submit(req.CallID, func() { s.execute(cookie, req, format) }) {
 		s.cache.abandon(cookie)
 		s.drop("ng queue full", peer)
+		return false
 	}
+	return true
+}
+
+// decode reads a body; what is not understood is counted and logged.
+func (s *Server) decode(body []byte, peer recipient) (*ng.Request, ng.Format, error) {
+	req, format, err := ng.DecodeRequest(body)
+	if err != nil {
+		s.invalid.Add(1)
+		s.faults.warn("ng request not understood", slog.Any("error", err), slog.String("peer", peer.String()))
+	}
+	return req, format, err
 }
 
 // execute runs one command and sends its reply.
@@ -251,16 +326,10 @@ func (s *Server) handle(req *ng.Request) (reply ng.Reply) {
 
 // finish writes the reply into the cache and to all who asked for it.
 func (s *Server) finish(cookie string, reply ng.Reply, format ng.Format) {
-	body, err := ng.EncodeReply(reply, format)
-	if err == nil && len(cookie)+1+len(body) > maxReply {
-		err = fmt.Errorf("reply of %d bytes does not fit a datagram", len(body))
-	}
+	body, err := s.encode(reply, format, maxReply-len(cookie)-1)
 	if err != nil {
-		s.log.Error("ng reply not sent", slog.Any("error", err))
-		if body, err = ng.EncodeReply(&ng.Failure{Reason: ng.ReasonInternal}, format); err != nil {
-			s.cache.abandon(cookie)
-			return
-		}
+		s.cache.abandon(cookie)
+		return
 	}
 	message := make([]byte, 0, len(cookie)+1+len(body))
 	message = append(append(append(message, cookie...), ' '), body...)
@@ -269,13 +338,33 @@ func (s *Server) finish(cookie string, reply ng.Reply, format ng.Format) {
 	}
 }
 
-func (s *Server) send(message []byte, peer destination) {
-	if err := peer.send(message); err != nil {
-		s.faults.warn("ng reply not sent", slog.Any("error", err), slog.String("peer", peer.addr.String()))
+// encode writes a reply of at most limit bytes. The limit is that of a datagram
+// for all transports, since a repetition may come over another one.
+func (s *Server) encode(reply ng.Reply, format ng.Format, limit int) ([]byte, error) {
+	body, err := ng.EncodeReply(reply, format)
+	if err == nil && len(body) > limit {
+		err = fmt.Errorf("reply of %d bytes does not fit a datagram", len(body))
+	}
+	if err == nil {
+		return body, nil
+	}
+	s.log.Error("ng reply not sent", slog.Any("error", err))
+	return ng.EncodeReply(&ng.Failure{Reason: ng.ReasonInternal}, format)
+}
+
+// recipient is where replies go to. Two are equal if one reply serves both.
+type recipient interface {
+	deliver(message []byte) error // does not wait for the peer
+	String() string               // for the log
+}
+
+func (s *Server) send(message []byte, peer recipient) {
+	if err := peer.deliver(message); err != nil {
+		s.faults.warn("ng reply not sent", slog.Any("error", err), slog.String("peer", peer.String()))
 	}
 }
 
-func (s *Server) drop(why string, peer destination) {
+func (s *Server) drop(why string, peer recipient) {
 	s.dropped.Add(1)
-	s.faults.warn(why, slog.String("peer", peer.addr.String()))
+	s.faults.warn(why, slog.String("peer", peer.String()))
 }

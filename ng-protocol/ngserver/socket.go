@@ -39,14 +39,7 @@ type localAddr struct {
 }
 
 func listen(addr netip.AddrPort, tos int) (*socket, error) {
-	network := "udp4"
-	if addr.Addr().Is6() {
-		network = "udp6"
-		if addr.Addr() == netip.IPv6Unspecified() {
-			network = "udp" // both families
-		}
-	}
-	conn, err := net.ListenUDP(network, net.UDPAddrFromAddrPort(addr))
+	conn, err := net.ListenUDP(networkOf("udp", addr), net.UDPAddrFromAddrPort(addr))
 	if err != nil {
 		return nil, err
 	}
@@ -57,6 +50,17 @@ func listen(addr netip.AddrPort, tos int) (*socket, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// networkOf returns the network of package net that addr is bound in.
+func networkOf(protocol string, addr netip.AddrPort) string {
+	switch {
+	case addr.Addr() == netip.IPv6Unspecified():
+		return protocol // both families
+	case addr.Addr().Is6():
+		return protocol + "6"
+	}
+	return protocol + "4"
 }
 
 func (s *socket) setup(tos int) error {
@@ -90,7 +94,7 @@ func (s *socket) receive(buf, oob []byte) (int, destination, error) {
 	return n, peer, nil
 }
 
-func (d destination) send(message []byte) error {
+func (d destination) deliver(message []byte) error {
 	var oob []byte
 	if d.local.addr.IsValid() {
 		oob = sendFrom(d.local)
@@ -98,6 +102,8 @@ func (d destination) send(message []byte) error {
 	_, _, err := d.sock.conn.WriteMsgUDPAddrPort(message, oob, d.addr)
 	return err
 }
+
+func (d destination) String() string { return d.addr.String() }
 
 // stopReading ends the reader and waits for it; sending goes on working.
 func (s *socket) stopReading() {

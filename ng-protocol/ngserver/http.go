@@ -1,0 +1,140 @@
+package ngserver
+
+import (
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"net/netip"
+	"time"
+
+	ng "github.com/tandem-sbc/tandem/ng-protocol"
+)
+
+// Types of HTTP bodies.
+const (
+	typeNG   = "application/x-rtpengine-ng"
+	typeJSON = "application/json"
+)
+
+// answerTimeout is how long an HTTP request waits for its command.
+const answerTimeout = 10 * time.Second
+
+var errAnswered = errors.New("ngserver: answered before")
+
+// HTTP serves POST /ng, whose body is a message as over UDP, and POST
+// /ng-plain, whose body has no cookie. The caller brings the HTTP server, ends
+// it before this one and bounds connections, headers and the time to read.
+func (s *Server) HTTP() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /ng", func(w http.ResponseWriter, r *http.Request) { s.serveHTTP(w, r, false) })
+	mux.HandleFunc("POST /ng-plain", func(w http.ResponseWriter, r *http.Request) { s.serveHTTP(w, r, true) })
+	return mux
+}
+
+func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request, plain bool) {
+	from, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		http.Error(w, "no address", http.StatusForbidden)
+		return
+	}
+	peer := &exchange{peer: from.String(), reply: make(chan []byte, 1)}
+	if !s.admit(netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), peer) {
+		http.Error(w, "not allowed", http.StatusForbidden)
+		return
+	}
+	kind, ok := bodyType(r, plain)
+	if !ok {
+		http.Error(w, "unsupported content type", http.StatusUnsupportedMediaType)
+		return
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, ng.MaxCookie+1+ng.MaxSize))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		http.Error(w, "message too large", http.StatusRequestEntityTooLarge)
+		return
+	case err != nil:
+		return // the client has gone
+	}
+	s.received.Add(1)
+	if !plain {
+		if _, _, err := ng.SplitCookie(body); err != nil {
+			s.drop("ng message without cookie", peer)
+			http.Error(w, "no cookie", http.StatusBadRequest)
+			return
+		}
+	}
+	accept := s.message
+	if plain {
+		accept = s.plainMessage
+	}
+	if !accept(body, peer) {
+		http.Error(w, "no room for the command", http.StatusServiceUnavailable)
+		return
+	}
+	s.await(w, r, peer, kind)
+}
+
+// await writes the reply once it is there.
+func (s *Server) await(w http.ResponseWriter, r *http.Request, peer *exchange, kind string) {
+	timeout := time.NewTimer(answerTimeout)
+	defer timeout.Stop()
+	select {
+	case reply := <-peer.reply:
+		w.Header().Set("Content-Type", kind)
+		_, _ = w.Write(reply)
+	case <-r.Context().Done():
+	case <-s.ctx.Done():
+		http.Error(w, "closing", http.StatusServiceUnavailable)
+	case <-timeout.C:
+		http.Error(w, "no answer in time", http.StatusGatewayTimeout)
+	}
+}
+
+// bodyType returns the type of request and reply; false if it is none that the
+// path takes. A request that names no type is taken as ng.
+func bodyType(r *http.Request, plain bool) (string, bool) {
+	given := r.Header.Get("Content-Type")
+	if given == "" {
+		return typeNG, true
+	}
+	kind, _, err := mime.ParseMediaType(given)
+	return kind, err == nil && (kind == typeNG || plain && kind == typeJSON)
+}
+
+// plainMessage handles a message without cookie: nobody can repeat it.
+func (s *Server) plainMessage(body []byte, peer recipient) bool {
+	answer := func(reply ng.Reply, format ng.Format) {
+		if message, err := s.encode(reply, format, maxReply); err == nil {
+			s.send(message, peer)
+		}
+	}
+	req, format, err := s.decode(body, peer)
+	if err != nil {
+		answer(ng.Fail(err), format)
+		return true
+	}
+	if !s.dispatch.submit(req.CallID, func() { answer(s.handle(req), format) }) {
+		s.drop("ng queue full", peer)
+		return false
+	}
+	return true
+}
+
+// exchange is one HTTP request that waits for its reply.
+type exchange struct {
+	peer  string
+	reply chan []byte // room for one
+}
+
+func (e *exchange) String() string { return "http:" + e.peer }
+
+func (e *exchange) deliver(message []byte) error {
+	select {
+	case e.reply <- message:
+		return nil
+	default:
+		return errAnswered
+	}
+}
