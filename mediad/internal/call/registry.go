@@ -62,7 +62,8 @@ type totals struct {
 	timeout, silent, final, offer           atomic.Uint64
 	regular, forced                         atomic.Uint64
 	packets, bytes, errors, zeroWay, oneWay atomic.Uint64
-	duration/* of ended calls, microseconds */ atomic.Uint64
+	duration                                atomic.Uint64 // of ended calls, in µs
+	squares                                 atomic.Uint64 // of their durations, in s²/10⁶
 }
 
 // NewRegistry returns a registry without calls. It does nothing by itself

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/tandem-sbc/tandem/mediad/internal/flow"
+	"github.com/tandem-sbc/tandem/mediad/internal/ports"
 	ng "github.com/tandem-sbc/tandem/ng-protocol"
 )
 
@@ -32,6 +33,7 @@ func (t *totals) count(reason endReason, answered bool, sum traffic, duration ti
 		t.regular.Add(1)
 	}
 	t.duration.Add(uint64(duration.Microseconds()))
+	t.squares.Add(uint64(duration.Seconds() * duration.Seconds() * 1e6))
 	switch {
 	case !answered || sum.media == 0:
 	case sum.silent == sum.media:
@@ -41,9 +43,38 @@ func (t *totals) count(reason endReason, answered bool, sum traffic, duration ti
 	}
 }
 
-// Statistics returns the counters of calls and media: the part of rtpengine's
-// statistics that does not concern commands.
-func (r *Registry) Statistics() ng.Dict {
+// Numbers are the counters of calls and media, monotonic unless said otherwise.
+type Numbers struct {
+	Uptime time.Duration
+	Calls  int // now
+	Medias int // now, with ports
+
+	Managed, Rejected uint64 // calls begun, and refused
+	Ended             Ends
+
+	Packets, Bytes, Errors uint64 // received from all peers
+	ZeroWay, OneWay        uint64 // answered calls without media at all, or from some side
+	Duration               time.Duration
+	DurationSquares        float64 // sum of the squares of the durations, in s²
+}
+
+// Ends counts ended calls by reason.
+type Ends struct{ Timeout, Silent, Final, Offer, Regular, Forced uint64 }
+
+func (e Ends) total() uint64 {
+	return e.Timeout + e.Silent + e.Final + e.Offer + e.Regular + e.Forced
+}
+
+// AverageDuration is that of the ended calls, in seconds; 0 if there are none.
+func (n *Numbers) AverageDuration() float64 {
+	if n.Ended.total() == 0 {
+		return 0
+	}
+	return n.Duration.Seconds() / float64(n.Ended.total())
+}
+
+// Numbers counts.
+func (r *Registry) Numbers() Numbers {
 	t := &r.totals
 	calls := r.snapshot()
 	var live traffic
@@ -63,50 +94,64 @@ func (r *Registry) Statistics() ng.Dict {
 		}
 		c.mu.Unlock()
 	}
-	packets, bytes, errors := t.packets.Load()+live.packets, t.bytes.Load()+live.bytes, t.errors.Load()+live.errors
-	ended := t.timeout.Load() + t.silent.Load() + t.final.Load() + t.offer.Load() + t.regular.Load() + t.forced.Load()
-	duration := float64(t.duration.Load()) / 1e6
-	average := 0.0
-	if ended > 0 {
-		average = duration / float64(ended)
+	return Numbers{
+		Uptime: time.Since(t.started), Calls: len(calls), Medias: medias,
+		Managed: t.managed.Load(), Rejected: t.rejected.Load(),
+		Ended: Ends{
+			Timeout: t.timeout.Load(), Silent: t.silent.Load(), Final: t.final.Load(),
+			Offer: t.offer.Load(), Regular: t.regular.Load(), Forced: t.forced.Load(),
+		},
+		Packets: t.packets.Load() + live.packets, Bytes: t.bytes.Load() + live.bytes, Errors: t.errors.Load() + live.errors,
+		ZeroWay: t.zeroWay.Load(), OneWay: t.oneWay.Load(),
+		Duration:        time.Duration(t.duration.Load()) * time.Microsecond,
+		DurationSquares: float64(t.squares.Load()) / 1e6,
 	}
+}
+
+// Statistics returns the counters of calls and media: the part of rtpengine's
+// statistics that does not concern commands.
+func (r *Registry) Statistics() ng.Dict {
+	n := r.Numbers()
 	return ng.Dict{
 		{Key: "currentstatistics", Value: ng.Dict{
-			{Key: "sessionsown", Value: len(calls)},
+			{Key: "sessionsown", Value: n.Calls},
 			{Key: "sessionsforeign", Value: 0},
-			{Key: "sessionstotal", Value: len(calls)},
+			{Key: "sessionstotal", Value: n.Calls},
 			{Key: "transcodedmedia", Value: 0},
-			{Key: "media_userspace", Value: medias},
+			{Key: "media_userspace", Value: n.Medias},
 			{Key: "media_kernel", Value: 0},
 			{Key: "media_mixed", Value: 0},
 		}},
 		{Key: "totalstatistics", Value: ng.Dict{
-			{Key: "uptime", Value: fmt.Sprint(int64(time.Since(t.started).Seconds()))},
-			{Key: "managedsessions", Value: t.managed.Load()},
-			{Key: "rejectedsessions", Value: t.rejected.Load()},
-			{Key: "timeoutsessions", Value: t.timeout.Load()},
-			{Key: "silenttimeoutsessions", Value: t.silent.Load()},
-			{Key: "finaltimeoutsessions", Value: t.final.Load()},
-			{Key: "offertimeoutsessions", Value: t.offer.Load()},
-			{Key: "regularterminatedsessions", Value: t.regular.Load()},
-			{Key: "forcedterminatedsessions", Value: t.forced.Load()},
-			{Key: "relayedpackets_user", Value: packets},
-			{Key: "relayedpacketerrors_user", Value: errors},
-			{Key: "relayedbytes_user", Value: bytes},
+			{Key: "uptime", Value: fmt.Sprint(int64(n.Uptime.Seconds()))},
+			{Key: "managedsessions", Value: n.Managed},
+			{Key: "rejectedsessions", Value: n.Rejected},
+			{Key: "timeoutsessions", Value: n.Ended.Timeout},
+			{Key: "silenttimeoutsessions", Value: n.Ended.Silent},
+			{Key: "finaltimeoutsessions", Value: n.Ended.Final},
+			{Key: "offertimeoutsessions", Value: n.Ended.Offer},
+			{Key: "regularterminatedsessions", Value: n.Ended.Regular},
+			{Key: "forcedterminatedsessions", Value: n.Ended.Forced},
+			{Key: "relayedpackets_user", Value: n.Packets},
+			{Key: "relayedpacketerrors_user", Value: n.Errors},
+			{Key: "relayedbytes_user", Value: n.Bytes},
 			{Key: "relayedpackets_kernel", Value: 0},
 			{Key: "relayedpacketerrors_kernel", Value: 0},
 			{Key: "relayedbytes_kernel", Value: 0},
-			{Key: "relayedpackets", Value: packets},
-			{Key: "relayedpacketerrors", Value: errors},
-			{Key: "relayedbytes", Value: bytes},
-			{Key: "zerowaystreams", Value: t.zeroWay.Load()},
-			{Key: "onewaystreams", Value: t.oneWay.Load()},
-			{Key: "avgcallduration", Value: fmt.Sprintf("%.6f", average)},
-			{Key: "totalcallsduration", Value: fmt.Sprintf("%.6f", duration)},
+			{Key: "relayedpackets", Value: n.Packets},
+			{Key: "relayedpacketerrors", Value: n.Errors},
+			{Key: "relayedbytes", Value: n.Bytes},
+			{Key: "zerowaystreams", Value: n.ZeroWay},
+			{Key: "onewaystreams", Value: n.OneWay},
+			{Key: "avgcallduration", Value: fmt.Sprintf("%.6f", n.AverageDuration())},
+			{Key: "totalcallsduration", Value: fmt.Sprintf("%.6f", n.Duration.Seconds())},
 		}},
 		{Key: "interfaces", Value: r.interfaces()},
 	}
 }
+
+// Ports returns the use of the port pools, in pairs.
+func (r *Registry) Ports() []ports.Stats { return r.cfg.Ports.Stats() }
 
 // interfaces describes the port pools. Ports are counted singly, as rtpengine
 // does.

@@ -17,6 +17,24 @@ func (h *Handler) statistics() ng.Reply {
 	}
 }
 
+// Count tells how often a command was executed and how long that took.
+type Count struct {
+	Command  string
+	Requests uint64
+	Seconds  float64
+}
+
+// Counts returns the counters of all served commands, and of failed ones.
+func (h *Handler) Counts() (counts []Count, failed uint64) {
+	for _, c := range served() {
+		n := h.counts[c]
+		counts = append(counts, Count{
+			Command: string(c), Requests: n.requests.Load(), Seconds: float64(n.microseconds.Load()) / 1e6,
+		})
+	}
+	return counts, h.errors.Load()
+}
+
 func shortName(c ng.Command) string {
 	if c == ng.CommandStatistics {
 		return "stats"

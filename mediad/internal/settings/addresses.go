@@ -18,12 +18,15 @@ const (
 	lookupTimeout        = 5 * time.Second
 )
 
-// addListenNG reads [address:]port. Without an address the port is opened on
+// addListen reads [address:]port. Without an address the port is opened on
 // all addresses of both families; a host name stands for all its addresses.
-func addListenNG(s *Settings, text string) error {
-	addresses, err := parseListen(text)
-	s.Control.NG = append(s.Control.NG, addresses...)
-	return err
+func addListen(field func(*Settings) *[]netip.AddrPort) assign {
+	return func(s *Settings, text string) error {
+		addresses, err := parseListen(text)
+		list := field(s)
+		*list = append(*list, addresses...)
+		return err
+	}
 }
 
 // checkListen is for listeners that are not served.

@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"net/netip"
 	"strings"
 	"time"
 )
@@ -64,7 +65,9 @@ func options() []option {
 		{long: "table", short: 't', set: toInt(-1, 63, func(s *Settings) *int { return &s.Kernel.Table })},
 		{long: "no-fallback", short: 'F', isBool: true, set: toBool(func(s *Settings) *bool { return &s.Kernel.NoFallback })},
 
-		{long: "listen-ng", short: 'n', isList: true, set: addListenNG},
+		{long: "listen-ng", short: 'n', isList: true, set: addListen(func(s *Settings) *[]netip.AddrPort { return &s.Control.NG })},
+		{long: "listen-tcp-ng", short: 'N', isList: true, set: addListen(func(s *Settings) *[]netip.AddrPort { return &s.Control.NGTCP })},
+		{long: "listen-http", isList: true, set: addListen(func(s *Settings) *[]netip.AddrPort { return &s.Control.HTTP })},
 		{long: "control-tos", set: toInt(0, 255, func(s *Settings) *int { return &s.Control.TOS })},
 
 		{long: "interface", short: 'i', isList: true, set: addInterface},
@@ -88,7 +91,7 @@ func options() []option {
 	for _, l := range []struct {
 		long  string
 		short byte
-	}{{"listen-tcp", 'l'}, {"listen-udp", 'u'}, {"listen-tcp-ng", 'N'}, {"listen-cli", 'c'}, {"listen-http", 0}, {"listen-https", 0}} {
+	}{{"listen-tcp", 'l'}, {"listen-udp", 'u'}, {"listen-cli", 'c'}, {"listen-https", 0}} {
 		all = append(all, option{long: l.long, short: l.short, isList: true, effect: notServed, set: checkListen})
 	}
 	return append(all, withoutEffect()...)

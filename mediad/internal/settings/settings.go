@@ -56,8 +56,10 @@ type Kernel struct {
 
 // Control holds where commands come from.
 type Control struct {
-	NG  []netip.AddrPort // listen-ng; UDP
-	TOS int              // control-tos; 0–255
+	NG    []netip.AddrPort // listen-ng; UDP
+	NGTCP []netip.AddrPort // listen-tcp-ng
+	HTTP  []netip.AddrPort // listen-http
+	TOS   int              // control-tos; 0–255
 }
 
 // Network holds where media is received.

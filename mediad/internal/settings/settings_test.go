@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -89,6 +90,20 @@ func TestCommandLineFaults(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: error %v, want one with %q", c.args, err, c.want)
 		}
+	}
+}
+
+func TestListeners(t *testing.T) {
+	s, err := Load(strings.Fields("--config-file=none -i 127.0.0.1 -N 127.0.0.1:1 --listen-tcp-ng=[::1]:2 --listen-http=127.0.0.1:3"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Control{
+		NGTCP: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:1"), netip.MustParseAddrPort("[::1]:2")},
+		HTTP:  []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:3")},
+	}
+	if !reflect.DeepEqual(s.Control, want) || len(s.Notes) > 0 {
+		t.Errorf("got %+v, notes %v", s.Control, s.Notes)
 	}
 }
 
@@ -201,7 +216,7 @@ func TestPackagedFileStartsUnchanged(t *testing.T) {
 		for _, n := range s.Notes {
 			named = append(named, n.Option)
 		}
-		for _, want := range []string{"listen-http", "listen-cli", "recording-dir", "recording-method"} {
+		for _, want := range []string{"listen-cli", "recording-dir", "recording-method"} {
 			if !slices.Contains(named, want) {
 				t.Errorf("%s: nothing said about %s", name, want)
 			}

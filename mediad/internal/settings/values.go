@@ -117,8 +117,8 @@ func setEndpointLearning(s *Settings, text string) error {
 // validate checks what one option alone cannot.
 func (s *Settings) validate() error {
 	switch n := &s.Network; {
-	case len(s.Control.NG) == 0:
-		return errors.New("listen-ng: no address to receive commands on")
+	case len(s.Control.NG)+len(s.Control.NGTCP) == 0:
+		return errors.New("listen-ng, listen-tcp-ng: no address to receive commands on")
 	case len(n.Interfaces) == 0:
 		return errors.New("interface: no address for media")
 	case n.AutoPortRange == 0 && n.PortMin > n.PortMax:
