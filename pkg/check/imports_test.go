@@ -46,16 +46,17 @@ func law() []rule {
 		// The media daemon.
 		{packages: "mediad", may: []string{"mediad/internal/app", "mediad/internal/settings"}},
 		{packages: "mediad/internal/app", may: []string{"mediad/internal/...", "ng-protocol/...", "pkg/..."}},
-		{packages: "mediad/internal/settings", may: []string{"ng-protocol", "pkg/telemetry", "pkg/conf"}},
+		{packages: "mediad/internal/settings", may: []string{"mediad/internal/limits", "ng-protocol", "pkg/telemetry", "pkg/conf"}},
 		{packages: "mediad/internal/control", may: []string{"mediad/internal/call", "ng-protocol", "pkg/..."}},
 		{packages: "mediad/internal/call", may: []string{
 			"mediad/internal/negotiate", "mediad/internal/ports", "mediad/internal/secure", "mediad/internal/connect",
-			"mediad/internal/flow", "mediad/internal/engine", "ng-protocol", "pkg/...",
+			"mediad/internal/flow", "mediad/internal/engine", "mediad/internal/limits", "ng-protocol", "pkg/...",
 		}},
 		{
 			packages: "mediad/internal/negotiate", may: []string{"ng-protocol", "pkg/sdp"},
 			never: []string{"net", "os", "sync", "time", "go.uber.org/zap"},
 		},
+		{packages: "mediad/internal/limits", may: []string{"ng-protocol"}},
 		{packages: "mediad/internal/ports", may: []string{"pkg/udp"}},
 		{packages: "mediad/internal/secure", may: leaves},
 		{packages: "mediad/internal/connect", may: leaves},
@@ -67,7 +68,7 @@ func law() []rule {
 		{packages: "mediad/internal/engine/...", may: []string{
 			"mediad/internal/flow", "mediad/internal/engine", "mediad/internal/secure", "pkg/...", // secure: Overhead
 		}},
-		{packages: "mediad/internal/admin", may: []string{"mediad/internal/call", "ng-protocol", "pkg/..."}},
+		{packages: "mediad/internal/admin", may: []string{"mediad/internal/call", "mediad/internal/limits", "ng-protocol", "pkg/..."}},
 
 		// The SIP proxy. A step never imports another step.
 		{packages: "proxy", may: []string{"proxy/internal/app", "proxy/internal/settings", "pkg/..."}},

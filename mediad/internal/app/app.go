@@ -13,6 +13,7 @@ import (
 	"github.com/tandem-sbc/tandem/mediad/internal/control"
 	"github.com/tandem-sbc/tandem/mediad/internal/engine"
 	"github.com/tandem-sbc/tandem/mediad/internal/engine/sockets"
+	"github.com/tandem-sbc/tandem/mediad/internal/limits"
 	"github.com/tandem-sbc/tandem/mediad/internal/negotiate"
 	"github.com/tandem-sbc/tandem/mediad/internal/ports"
 	"github.com/tandem-sbc/tandem/mediad/internal/secure"
@@ -28,11 +29,13 @@ var ErrNoKernel = errors.New("no-fallback is set, but there is no kernel forward
 
 // App is the running daemon.
 type App struct {
-	log    *zap.Logger
-	engine engine.Engine
-	calls  *call.Registry
-	server *ngserver.Server
-	admin  *admin.Server // nil without an address for it
+	log     *zap.Logger
+	limits  *limits.Live // what CLI and reload change
+	monitor *limits.Monitor
+	engine  engine.Engine
+	calls   *call.Registry
+	server  *ngserver.Server
+	admin   *admin.Server // nil without an address for it
 }
 
 // New builds the daemon and binds its sockets; no command is read before
@@ -52,7 +55,8 @@ func New(s *settings.Settings, log *zap.Logger) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &App{log: log}
+	a := &App{log: log, limits: limits.NewLive(s.Limits)}
+	a.monitor = limits.NewMonitor(a.limits, func() uint64 { return a.calls.Numbers().Bytes })
 	contained := func(v any, stack []byte) {
 		log.Error("panic while handling a packet", zap.Any("panic", v), zap.ByteString("stack", stack))
 	}
@@ -62,10 +66,7 @@ func New(s *settings.Settings, log *zap.Logger) (*App, error) {
 	a.calls = call.NewRegistry(call.Config{
 		Ports: pool, Engine: a.engine, Certificate: certificate,
 		Negotiate: negotiateOptions(s, pool),
-		Limits: call.Limits{
-			Timeout: s.Limits.Timeout, SilentTimeout: s.Limits.SilentTimeout, OfferTimeout: s.Limits.OfferTimeout,
-			FinalTimeout: s.Limits.FinalTimeout, DeleteDelay: s.Limits.DeleteDelay, MaxSessions: s.Limits.MaxSessions,
-		},
+		Limits:    a.limits, Admit: a.monitor.Admit,
 		Log:  log,
 		Pion: telemetry.PionFactory{Log: log},
 	})
@@ -114,6 +115,7 @@ func requestsOf(h *control.Handler) func() ([]admin.Request, uint64) {
 // Start begins to execute commands.
 func (a *App) Start() {
 	a.calls.Start()
+	a.monitor.Start()
 	a.server.Start()
 	for _, addr := range a.server.Addrs() {
 		a.log.Info("listening for ng commands", zap.Stringer("address", addr), zap.String("engine", a.engine.Name()))
@@ -153,6 +155,7 @@ func (a *App) Close() error {
 		err = a.admin.Close() // before what it hands requests to
 	}
 	err = errors.Join(err, a.server.Close())
+	a.monitor.Close()
 	a.calls.Close()
 	return errors.Join(err, a.engine.Close())
 }

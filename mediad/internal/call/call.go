@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tandem-sbc/tandem/mediad/internal/limits"
 	"github.com/tandem-sbc/tandem/mediad/internal/negotiate"
 	"go.uber.org/zap"
 )
@@ -30,8 +31,9 @@ type Call struct {
 	lastSignal time.Time
 	answered   bool
 	ended      bool
-	deleteAt   time.Time // when a deleted call ends; zero = not deleted
-	quietAt    time.Time // the silence timers need no look before
+	deleteAt   time.Time      // when a deleted call ends; zero = not deleted
+	quietAt    time.Time      // the silence timers need no look before,
+	quietBy    *limits.Values // as long as these are in force
 	metadata   string
 }
 

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 
+	"github.com/tandem-sbc/tandem/mediad/internal/limits"
 	ng "github.com/tandem-sbc/tandem/ng-protocol"
 )
 
@@ -191,10 +192,10 @@ func TestDeletion(t *testing.T) {
 			require.True(t, ok)
 			require.Equal(t, test.whole, c.scheduleDeletion(target, now))
 			if test.whole {
-				require.Equal(t, endDeleted, c.due(now, &Limits{}))
+				require.Equal(t, endDeleted, c.due(now, &limits.Values{}))
 				return
 			}
-			require.Empty(t, c.due(now, &Limits{}))
+			require.Empty(t, c.due(now, &limits.Values{}))
 			c.dropParties(now)
 			left := map[*party]string{a: "", b1: "br1", b2: "br2"}
 			for _, p := range c.parties {
@@ -216,7 +217,7 @@ func TestDeletion(t *testing.T) {
 }
 
 func TestDueTimes(t *testing.T) {
-	l := &Limits{Timeout: time.Minute, SilentTimeout: time.Hour, OfferTimeout: 2 * time.Minute, FinalTimeout: 3 * time.Hour}
+	l := &limits.Values{Timeout: time.Minute, SilentTimeout: time.Hour, OfferTimeout: 2 * time.Minute, FinalTimeout: 3 * time.Hour}
 	c := paperCall()
 	at := func(d time.Duration) time.Time { return c.created.Add(d) }
 	offer(t, c, "a", "", "")
@@ -228,7 +229,7 @@ func TestDueTimes(t *testing.T) {
 	c.lastSignal, c.quietAt = at(2*time.Hour), time.Time{}
 	require.Empty(t, c.due(at(2*time.Hour+59*time.Second), l))
 	require.Equal(t, endFinal, c.due(at(3*time.Hour), l))
-	require.Empty(t, c.due(at(2*time.Hour+59*time.Second), &Limits{}), "limits of 0 mean never")
+	require.Empty(t, c.due(at(2*time.Hour+59*time.Second), &limits.Values{}), "limits of 0 mean never")
 	c.deleteAt = at(time.Second)
 	require.Empty(t, c.due(at(0), l))
 	require.Equal(t, endDeleted, c.due(at(time.Second), l))

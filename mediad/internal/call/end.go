@@ -45,7 +45,7 @@ func (r *Registry) Delete(req *ng.Request) (*ng.CallState, bool, error) {
 		state = c.stateLocked(nil)
 	}
 	now := time.Now()
-	delay := r.cfg.Limits.DeleteDelay
+	delay := r.cfg.Limits.Load().DeleteDelay
 	if req.DeleteDelay != nil {
 		delay = time.Duration(*req.DeleteDelay) * time.Second
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/pion/logging"
 	"github.com/tandem-sbc/tandem/mediad/internal/engine"
+	"github.com/tandem-sbc/tandem/mediad/internal/limits"
 	"github.com/tandem-sbc/tandem/mediad/internal/negotiate"
 	"github.com/tandem-sbc/tandem/mediad/internal/ports"
 	"github.com/tandem-sbc/tandem/mediad/internal/secure"
@@ -22,20 +23,10 @@ type Config struct {
 	Engine      engine.Engine
 	Certificate *secure.Certificate
 	Negotiate   negotiate.Options
-	Limits      Limits
+	Limits      *limits.Live
+	Admit       func(calls int) error // whether there is room for another call; an ng.Reason
 	Log         *zap.Logger
 	Pion        logging.LoggerFactory // for the libraries; nil = silence
-}
-
-// Limits are timers and bounds. A duration of 0 means never, except
-// DeleteDelay, where it means at once.
-type Limits struct {
-	Timeout       time.Duration // without media
-	SilentTimeout time.Duration // without media, if a side is on hold
-	OfferTimeout  time.Duration // without an answer
-	FinalTimeout  time.Duration // whatever happens
-	DeleteDelay   time.Duration // from the command delete to the end
-	MaxSessions   int           // -1 = no limit
 }
 
 // tick is how often timers are looked at.
@@ -169,10 +160,14 @@ func (r *Registry) findOrMake(id string) (c *Call, fresh bool, err error) {
 			r.mu.Unlock()
 			continue
 		}
-		if r.closed || (r.cfg.Limits.MaxSessions >= 0 && len(r.calls) >= r.cfg.Limits.MaxSessions) {
+		err := r.cfg.Admit(len(r.calls))
+		if r.closed {
+			err = ng.ReasonSessionLimit
+		}
+		if err != nil {
 			r.mu.Unlock()
 			r.totals.rejected.Add(1)
-			return nil, false, ng.ReasonSessionLimit
+			return nil, false, err
 		}
 		c = newCall(r, id, time.Now())
 		c.mu.Lock() // before anybody else can see it

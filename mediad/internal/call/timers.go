@@ -3,6 +3,7 @@ package call
 import (
 	"time"
 
+	"github.com/tandem-sbc/tandem/mediad/internal/limits"
 	"github.com/tandem-sbc/tandem/pkg/sdp"
 )
 
@@ -14,7 +15,7 @@ func (r *Registry) expire(c *Call, now time.Time) {
 		c.mu.Unlock()
 		return
 	}
-	reason := c.due(now, &r.cfg.Limits)
+	reason := c.due(now, r.cfg.Limits.Load())
 	var rest leftovers
 	if reason == "" {
 		rest = c.dropParties(now)
@@ -27,7 +28,7 @@ func (r *Registry) expire(c *Call, now time.Time) {
 }
 
 // due returns why the call has to end now, or nothing.
-func (c *Call) due(now time.Time, l *Limits) endReason {
+func (c *Call) due(now time.Time, l *limits.Values) endReason {
 	after := func(start time.Time, d time.Duration) bool { return d > 0 && now.Sub(start) >= d }
 	switch {
 	case !c.deleteAt.IsZero():
@@ -42,7 +43,7 @@ func (c *Call) due(now time.Time, l *Limits) endReason {
 			return endOffer
 		}
 		return ""
-	case now.Before(c.quietAt):
+	case now.Before(c.quietAt) && c.quietBy == l:
 		return ""
 	}
 	limit, reason := l.Timeout, endTimeout
@@ -54,7 +55,7 @@ func (c *Call) due(now time.Time, l *Limits) endReason {
 		return reason
 	}
 	// Packets may come, but not go back in time: no need to look before.
-	c.quietAt = last.Add(limit)
+	c.quietAt, c.quietBy = last.Add(limit), l
 	return ""
 }
 

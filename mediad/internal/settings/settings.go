@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/tandem-sbc/tandem/mediad/internal/limits"
 	ng "github.com/tandem-sbc/tandem/ng-protocol"
 	"go.uber.org/zap/zapcore"
 )
@@ -20,7 +21,7 @@ type Settings struct {
 	Kernel  Kernel
 	Control Control
 	Network Network
-	Limits  Limits
+	Limits  limits.Values
 	Media   Media
 
 	// Notes are facts for the log that were found while reading: options
@@ -80,16 +81,6 @@ type Interface struct {
 	Advertised netip.Addr // to write into SDP; equal to Address unless given
 }
 
-// Limits holds timers and bounds. A duration of 0 means never.
-type Limits struct {
-	Timeout       time.Duration // timeout: no media
-	SilentTimeout time.Duration // silent-timeout: no media while on hold
-	OfferTimeout  time.Duration // offer-timeout: never answered
-	FinalTimeout  time.Duration // final-timeout: whatever happens
-	DeleteDelay   time.Duration // delete-delay: between the command delete and the end; 0 = at once
-	MaxSessions   int           // max-sessions; -1 = no limit of its own, 0 = refuse new calls
-}
-
 // Media holds defaults for calls.
 type Media struct {
 	EndpointLearning ng.EndpointLearning // endpoint-learning
@@ -111,7 +102,7 @@ func Defaults() Settings {
 		Log:     Log{Level: zapcore.InfoLevel, Facility: "daemon", Name: "mediad"},
 		Kernel:  Kernel{Table: -1},
 		Network: Network{PortMin: 30000, PortMax: 39999},
-		Limits: Limits{
+		Limits: limits.Values{
 			Timeout:       60 * time.Second,
 			SilentTimeout: time.Hour,
 			OfferTimeout:  time.Hour,

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tandem-sbc/tandem/mediad/internal/limits"
 	ng "github.com/tandem-sbc/tandem/ng-protocol"
 	"go.uber.org/zap/zapcore"
 )
@@ -44,7 +45,7 @@ func TestCommandLineForms(t *testing.T) {
 		Kernel:  Kernel{Table: -1},
 		Control: Control{TOS: 96},
 		Network: Network{PortMin: 20000, PortMax: 20999, TOS: 184, Workers: 3},
-		Limits: Limits{
+		Limits: limits.Values{
 			Timeout: 30 * time.Second, SilentTimeout: 100 * time.Second, OfferTimeout: 9 * time.Second,
 			FinalTimeout: 2 * time.Hour, DeleteDelay: 0, MaxSessions: 10,
 		},
