@@ -4,7 +4,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
+	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
 	"github.com/pion/srtp/v3"
 )
@@ -28,18 +30,37 @@ var ErrTooManySources = errors.New("secure: too many SSRCs under one key")
 
 // Inbound authenticates and decrypts what a peer sends under one key. It belongs to one engine worker and has no lock.
 type Inbound struct {
-	ctx    *srtp.Context
+	key    Key
+	ctx    transform
+	header rtp.Header
+	rtp    sources
+	rtcp   sources
+	record atomic.Pointer[record] // kept while the key is handed through
+}
+
+// Outbound encrypts and signs what is sent to a peer under one key. It belongs to one engine worker and has no lock.
+type Outbound struct {
+	*protector
+	relay *relay // nil unless the key was handed through
+}
+
+// protector is the state of a sending context.
+type protector struct {
+	ctx    transform
 	header rtp.Header
 	rtp    sources
 	rtcp   sources
 }
 
-// Outbound encrypts and signs what is sent to a peer under one key. It belongs to one engine worker and has no lock.
-type Outbound struct {
-	ctx    *srtp.Context
-	header rtp.Header
-	rtp    sources
-	rtcp   sources
+// transform is pion's context or ours.
+type transform interface {
+	EncryptRTP(dst, pkt []byte, h *rtp.Header) ([]byte, error)
+	DecryptRTP(dst, pkt []byte, h *rtp.Header) ([]byte, error)
+	EncryptRTCP(dst, pkt []byte, h *rtcp.Header) ([]byte, error)
+	DecryptRTCP(dst, pkt []byte, h *rtcp.Header) ([]byte, error)
+	ROC(ssrc uint32) (uint32, bool)
+	SetROC(ssrc, roc uint32)
+	SetIndex(ssrc, index uint32)
 }
 
 // NewInbound makes the receiving context of a key, with replay protection for SRTP and SRTCP.
@@ -48,7 +69,7 @@ func NewInbound(k Key) (*Inbound, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Inbound{ctx: ctx}, nil
+	return &Inbound{ctx: ctx, key: k}, nil
 }
 
 // NewOutbound makes the sending context of a key.
@@ -57,16 +78,23 @@ func NewOutbound(k Key) (*Outbound, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Outbound{ctx: ctx}, nil
+	return &Outbound{protector: &protector{ctx: ctx}}, nil
 }
 
-func newContext(k Key, opts ...srtp.ContextOption) (*srtp.Context, error) {
+func newContext(k Key, opts ...srtp.ContextOption) (transform, error) {
 	f := k.Suite.facts()
 	if f.key == 0 {
 		return nil, fmt.Errorf("%w: %d", ErrSuite, k.Suite)
 	}
 	if len(k.Master) != f.key+f.salt {
 		return nil, fmt.Errorf("%w: %d bytes", ErrInline, len(k.Master))
+	}
+	if f.profile == 0 || k.UnauthenticatedSRTP && f.cipher != cipherGCM {
+		ctx, err := newClassic(k)
+		if err != nil {
+			return nil, fmt.Errorf("secure: %s context: %w", k.Suite, err)
+		}
+		return ctx, nil
 	}
 	if len(k.MKI) > 0 {
 		opts = append(opts, srtp.MasterKeyIndicator(k.MKI))
@@ -94,11 +122,18 @@ func (in *Inbound) UnprotectRTP(dst, pkt []byte) ([]byte, error) {
 	if !in.rtp.admits(ssrc) {
 		return nil, ErrTooManySources
 	}
+	rec := in.record.Load()
+	if rec != nil {
+		rec.begin(pkt)
+	}
 	out, err := in.ctx.DecryptRTP(dst, pkt, &in.header)
 	if err != nil {
 		return nil, err
 	}
 	in.rtp.add(ssrc)
+	if rec != nil {
+		rec.finish(out, false)
+	}
 	return out, nil
 }
 
@@ -111,11 +146,18 @@ func (in *Inbound) UnprotectRTCP(dst, pkt []byte) ([]byte, error) {
 	if !in.rtcp.admits(ssrc) {
 		return nil, ErrTooManySources
 	}
+	rec := in.record.Load()
+	if rec != nil {
+		rec.begin(pkt)
+	}
 	out, err := in.ctx.DecryptRTCP(dst, pkt, nil)
 	if err != nil {
 		return nil, err
 	}
 	in.rtcp.add(ssrc)
+	if rec != nil {
+		rec.finish(out, true)
+	}
 	return out, nil
 }
 
@@ -125,15 +167,10 @@ func (out *Outbound) ProtectRTP(dst, pkt []byte) ([]byte, error) {
 		return nil, ErrPacket
 	}
 	ssrc := binary.BigEndian.Uint32(pkt[8:])
-	if !out.rtp.admits(ssrc) {
-		return nil, ErrTooManySources
+	if out.relay != nil {
+		return out.relay.protectRTP(out.protector, dst, pkt, ssrc)
 	}
-	b, err := out.ctx.EncryptRTP(dst, pkt, &out.header)
-	if err != nil {
-		return nil, err
-	}
-	out.rtp.add(ssrc)
-	return b, nil
+	return out.protectRTP(dst, pkt, ssrc)
 }
 
 // ProtectRTCP encrypts and signs an RTCP packet into dst, which may be pkt[:0].
@@ -142,14 +179,33 @@ func (out *Outbound) ProtectRTCP(dst, pkt []byte) ([]byte, error) {
 		return nil, ErrPacket
 	}
 	ssrc := binary.BigEndian.Uint32(pkt[4:])
-	if !out.rtcp.admits(ssrc) {
+	if out.relay != nil {
+		return out.relay.protectRTCP(out.protector, dst, pkt, ssrc)
+	}
+	return out.protectRTCP(dst, pkt, ssrc)
+}
+
+func (p *protector) protectRTP(dst, pkt []byte, ssrc uint32) ([]byte, error) {
+	if !p.rtp.admits(ssrc) {
 		return nil, ErrTooManySources
 	}
-	b, err := out.ctx.EncryptRTCP(dst, pkt, nil)
+	b, err := p.ctx.EncryptRTP(dst, pkt, &p.header)
 	if err != nil {
 		return nil, err
 	}
-	out.rtcp.add(ssrc)
+	p.rtp.add(ssrc)
+	return b, nil
+}
+
+func (p *protector) protectRTCP(dst, pkt []byte, ssrc uint32) ([]byte, error) {
+	if !p.rtcp.admits(ssrc) {
+		return nil, ErrTooManySources
+	}
+	b, err := p.ctx.EncryptRTCP(dst, pkt, nil)
+	if err != nil {
+		return nil, err
+	}
+	p.rtcp.add(ssrc)
 	return b, nil
 }
 
@@ -167,6 +223,12 @@ func (s *sources) admits(ssrc uint32) bool {
 		return true
 	}
 	return len(s.known) < maxSSRCs
+}
+
+// has reports whether a source is known.
+func (s *sources) has(ssrc uint32) bool {
+	_, ok := s.known[ssrc]
+	return ok
 }
 
 func (s *sources) add(ssrc uint32) {

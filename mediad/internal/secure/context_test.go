@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func allSuites() []Suite { return append(Suites(), NullHMAC80, NullHMAC32) }
+func allSuites() []Suite { return Suites() }
 
 func packet(t testing.TB, ssrc uint32, seq uint16) []byte {
 	t.Helper()
@@ -41,14 +41,17 @@ func contexts(t testing.TB, k Key) (*Outbound, *Inbound) {
 	return out, in
 }
 
-// TestSuites checks each suite in both directions against a context of pion's own, with its default handling of buffers.
+// TestSuites checks each suite that pion has in both directions against a context of pion's own, with its default handling of buffers.
 func TestSuites(t *testing.T) {
 	for _, suite := range allSuites() {
+		if suite.facts().profile == 0 {
+			continue // classic_test.go
+		}
 		t.Run(suite.String(), func(t *testing.T) {
 			key, err := NewKey(suite)
 			require.NoError(t, err)
 			f := suite.facts()
-			reference := func() *srtp.Context {
+			reference := func() transform {
 				c, err := srtp.CreateContext(key.Master[:f.key], key.Master[f.key:], f.profile)
 				require.NoError(t, err)
 				return c

@@ -25,6 +25,8 @@ type Key struct {
 	Lifetime string
 	// UnencryptedSRTP and UnencryptedSRTCP leave payloads readable; authentication stays.
 	UnencryptedSRTP, UnencryptedSRTCP bool
+	// UnauthenticatedSRTP leaves out the tag of SRTP packets; SRTCP has it always, and so have the AEAD suites.
+	UnauthenticatedSRTP bool
 }
 
 // NewKey makes a random key for a suite.

@@ -76,7 +76,7 @@ func TestParseSuite(t *testing.T) {
 	got, err := ParseSuite("AES_128_CM_HMAC_SHA1_80")
 	require.NoError(t, err)
 	require.Equal(t, AESCM12880, got)
-	for _, bad := range []string{"", "AES_192_CM_HMAC_SHA1_80", "F8_128_HMAC_SHA1_80", "none"} {
+	for _, bad := range []string{"", "AES_192_GCM", "F8_256_HMAC_SHA1_80", "none"} {
 		_, err := ParseSuite(bad)
 		require.ErrorIs(t, err, ErrSuite)
 	}

@@ -14,50 +14,78 @@ var ErrSuite = errors.New("secure: unsupported crypto suite")
 // Suite is an SRTP crypto suite. The zero value is none.
 type Suite uint8
 
-// The suites, best first as in SDP offers (RFC 7714, RFC 6188, RFC 4568). AES_192_CM and F8 are refused: no implementation here.
+// The suites, in the order of SDP offers (RFC 7714, RFC 6188, RFC 4568; the names of F8 with the short tag and of NULL are rtpengine's).
 const (
 	NoSuite Suite = iota
 	AEADAES256GCM
 	AEADAES128GCM
 	AES256CM80
 	AES256CM32
+	AES192CM80
+	AES192CM32
 	AESCM12880
 	AESCM12832
+	F8128HMAC80
+	F8128HMAC32
 	NullHMAC80
 	NullHMAC32
 	suiteCount
 )
 
-// Suites lists all suites that encrypt, best first.
+// Suites lists all suites in the order of SDP offers.
 func Suites() []Suite {
-	return []Suite{AEADAES256GCM, AEADAES128GCM, AES256CM80, AES256CM32, AESCM12880, AESCM12832}
+	list := make([]Suite, 0, suiteCount-1)
+	for s := NoSuite + 1; s < suiteCount; s++ {
+		list = append(list, s)
+	}
+	return list
 }
+
+// cipherMode is how packets are encrypted.
+type cipherMode uint8
+
+const (
+	cipherNull cipherMode = iota
+	cipherCM              // AES in counter mode
+	cipherF8              // AES in f8 mode
+	cipherGCM             // AEAD
+)
 
 type suiteFacts struct {
 	name    string
-	profile srtp.ProtectionProfile
+	profile srtp.ProtectionProfile // 0: pion lacks the suite
+	cipher  cipherMode
 	key     int // master key, bytes
 	salt    int // master salt, bytes
+	tag     int // SRTP authentication tag, bytes
 }
 
 func (s Suite) facts() suiteFacts {
 	switch s {
 	case AEADAES256GCM:
-		return suiteFacts{"AEAD_AES_256_GCM", srtp.ProtectionProfileAeadAes256Gcm, 32, 12}
+		return suiteFacts{"AEAD_AES_256_GCM", srtp.ProtectionProfileAeadAes256Gcm, cipherGCM, 32, 12, 16}
 	case AEADAES128GCM:
-		return suiteFacts{"AEAD_AES_128_GCM", srtp.ProtectionProfileAeadAes128Gcm, 16, 12}
+		return suiteFacts{"AEAD_AES_128_GCM", srtp.ProtectionProfileAeadAes128Gcm, cipherGCM, 16, 12, 16}
 	case AES256CM80:
-		return suiteFacts{"AES_256_CM_HMAC_SHA1_80", srtp.ProtectionProfileAes256CmHmacSha1_80, 32, 14}
+		return suiteFacts{"AES_256_CM_HMAC_SHA1_80", srtp.ProtectionProfileAes256CmHmacSha1_80, cipherCM, 32, 14, 10}
 	case AES256CM32:
-		return suiteFacts{"AES_256_CM_HMAC_SHA1_32", srtp.ProtectionProfileAes256CmHmacSha1_32, 32, 14}
+		return suiteFacts{"AES_256_CM_HMAC_SHA1_32", srtp.ProtectionProfileAes256CmHmacSha1_32, cipherCM, 32, 14, 4}
+	case AES192CM80:
+		return suiteFacts{"AES_192_CM_HMAC_SHA1_80", 0, cipherCM, 24, 14, 10}
+	case AES192CM32:
+		return suiteFacts{"AES_192_CM_HMAC_SHA1_32", 0, cipherCM, 24, 14, 4}
 	case AESCM12880:
-		return suiteFacts{"AES_CM_128_HMAC_SHA1_80", srtp.ProtectionProfileAes128CmHmacSha1_80, 16, 14}
+		return suiteFacts{"AES_CM_128_HMAC_SHA1_80", srtp.ProtectionProfileAes128CmHmacSha1_80, cipherCM, 16, 14, 10}
 	case AESCM12832:
-		return suiteFacts{"AES_CM_128_HMAC_SHA1_32", srtp.ProtectionProfileAes128CmHmacSha1_32, 16, 14}
+		return suiteFacts{"AES_CM_128_HMAC_SHA1_32", srtp.ProtectionProfileAes128CmHmacSha1_32, cipherCM, 16, 14, 4}
+	case F8128HMAC80:
+		return suiteFacts{"F8_128_HMAC_SHA1_80", 0, cipherF8, 16, 14, 10}
+	case F8128HMAC32:
+		return suiteFacts{"F8_128_HMAC_SHA1_32", 0, cipherF8, 16, 14, 4}
 	case NullHMAC80:
-		return suiteFacts{"NULL_HMAC_SHA1_80", srtp.ProtectionProfileNullHmacSha1_80, 16, 14}
+		return suiteFacts{"NULL_HMAC_SHA1_80", 0, cipherNull, 16, 14, 10}
 	case NullHMAC32:
-		return suiteFacts{"NULL_HMAC_SHA1_32", srtp.ProtectionProfileNullHmacSha1_32, 16, 14}
+		return suiteFacts{"NULL_HMAC_SHA1_32", 0, cipherNull, 16, 14, 4}
 	default:
 		return suiteFacts{}
 	}
