@@ -199,7 +199,7 @@ func newPorts(n *settings.Network, log *zap.Logger) (*ports.Registry, error) {
 func negotiateOptions(s *settings.Settings, pool *ports.Registry) negotiate.Options {
 	o := negotiate.Options{
 		SIPSource: s.Media.SIPSource, DTLSPassive: s.Media.DTLSPassive, Learning: s.Media.EndpointLearning,
-		Instance: rand.Text(),
+		Instance: rand.Text(), Rotate: pool.Rotate,
 	}
 	for _, name := range pool.Names() {
 		i := negotiate.Interface{Name: name}

@@ -112,6 +112,7 @@ type Local struct {
 	Raw bool
 
 	Interface string           // name of the local interface
+	Asked     string           // name it was asked for by: its own, a group's; empty = the default
 	Family    ng.AddressFamily // of the local address
 	Protocol  string           // profile spoken towards the party
 

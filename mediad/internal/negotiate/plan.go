@@ -15,9 +15,14 @@ type Interface struct {
 	IPv6 bool // has an IPv6 address
 }
 
+// RotateFunc returns which of the interfaces that a name stands for is next,
+// as an index.
+type RotateFunc func(name string, members []string) int
+
 // Options are the settings of the daemon that matter here.
 type Options struct {
 	Interfaces  []Interface         // the first one is the default; never empty
+	Rotate      RotateFunc          // turns of interfaces with a common name; nil = always the first
 	SIPSource   bool                // --sip-source: FlagSIPSourceAddress unless FlagTrustAddress
 	DTLSPassive bool                // --dtls-passive: prefer the passive role
 	Learning    ng.EndpointLearning // default; LearningAbsent = heuristic
@@ -176,6 +181,7 @@ func (p *Plan) answer(i int) {
 	p.addSource(&from.Local.Source)
 	p.addSource(&to.Local.Source)
 	from.Local.Source.Asymmetric = from.Local.Source.Asymmetric || p.req.Flags.Has(ng.FlagAsymmetric)
+	p.placeAnswer(to)
 	p.answerMux(from, to)
 	p.answerICE(from, to)
 	p.answerKeys(i)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -69,14 +70,23 @@ func newPool(a Address, opt Options) (*pool, error) {
 	if a.Min == 0 || total < 1 {
 		return nil, fmt.Errorf("ports: range %d–%d of %s holds no even/odd pair", a.Min, a.Max, a.Local)
 	}
-	p := &pool{local: a.Local, first: uint16(first), socket: opt.Socket, quarantine: opt.Quarantine, free: make([]int, total)}
+	p := &pool{local: a.Local, first: uint16(first), socket: opt.Socket, quarantine: opt.Quarantine}
 	if p.quarantine == 0 {
 		p.quarantine = defaultQuarantine
 	}
-	for i := range p.free {
-		p.free[i] = i
+	for slot := range total {
+		if even := p.first + uint16(2*slot); !excluded(a.Exclude, even) && !excluded(a.Exclude, even+1) {
+			p.free = append(p.free, slot)
+		}
+	}
+	if len(p.free) == 0 {
+		return nil, fmt.Errorf("ports: all ports %d–%d of %s are excluded", a.Min, a.Max, a.Local)
 	}
 	return p, nil
+}
+
+func excluded(list []Range, port uint16) bool {
+	return slices.ContainsFunc(list, func(r Range) bool { return r.has(port) })
 }
 
 // allocate binds a free pair. Ports that another process holds are passed over and stay free.
@@ -121,6 +131,13 @@ func (p *pool) take(now time.Time) (int, bool) {
 	p.free = p.free[:last]
 	p.used++
 	return slot, true
+}
+
+// exhausted reports whether nothing is left, not even a resting pair.
+func (p *pool) exhausted() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.free)+len(p.rest) == 0
 }
 
 // wakeLocked frees the slots whose rest is over.

@@ -36,7 +36,14 @@ type Address struct {
 	Advertised netip.Addr
 	// Min and Max are the first and last port handed out.
 	Min, Max uint16
+	// Exclude are ports within the range that are not handed out.
+	Exclude []Range
 }
+
+// Range of ports, both ends included.
+type Range struct{ Min, Max uint16 }
+
+func (r Range) has(port uint16) bool { return r.Min <= port && port <= r.Max }
 
 // Public is the address to tell peers: Advertised if it is set, else Local.
 func (a Address) Public() netip.Addr {
@@ -56,6 +63,8 @@ type Interface struct {
 type Options struct {
 	// Socket options of the media sockets.
 	Socket udp.Options
+	// FirstOnly hands out ports on one address of an interface only (rtpengine's save-interface-ports).
+	FirstOnly bool
 	// Quarantine is how long a released pair rests before it is handed out again, so that a new call does not hear the
 	// previous one's last packets. It is cut short when nothing else is free. Zero means 5 seconds.
 	Quarantine time.Duration

@@ -264,20 +264,98 @@ func TestHighestPorts(t *testing.T) {
 	p.Release()
 }
 
-func TestParse(t *testing.T) {
-	for in, want := range map[string]Interface{
-		"192.0.2.1":                       {"default", []Address{{Local: netip.MustParseAddr("192.0.2.1"), Min: 1000, Max: 2000}}},
-		"inside/192.0.2.1":                {"inside", []Address{{Local: netip.MustParseAddr("192.0.2.1"), Min: 1000, Max: 2000}}},
-		"out/10.0.0.1!203.0.113.1":        {"out", []Address{{Local: netip.MustParseAddr("10.0.0.1"), Advertised: netip.MustParseAddr("203.0.113.1"), Min: 1000, Max: 2000}}},
-		"2001:db8::1":                     {"default", []Address{{Local: netip.MustParseAddr("2001:db8::1"), Min: 1000, Max: 2000}}},
-		"six/[2001:db8::1]![2001:db8::2]": {"six", []Address{{Local: netip.MustParseAddr("2001:db8::1"), Advertised: netip.MustParseAddr("2001:db8::2"), Min: 1000, Max: 2000}}},
-	} {
-		got, err := Parse(in, 1000, 2000)
-		require.NoError(t, err, in)
-		require.Equal(t, want, got, in)
+// TestReplace adds an interface, takes one away and keeps the rest.
+func TestReplace(t *testing.T) {
+	local := func(s string) Address {
+		a := netip.MustParseAddr(s)
+		min, max := freeRange(t, a, 2)
+		return Address{Local: a, Min: min, Max: max}
 	}
-	for _, bad := range []string{"", "eth0", "/192.0.2.1", "a/b/192.0.2.1", "192.0.2.1!", "192.0.2.1!x", "192.0.2.1!2001:db8::1", "a/"} {
-		_, err := Parse(bad, 1, 2)
-		require.Error(t, err, bad)
+	one, two, three := local("127.0.0.21"), local("127.0.0.22"), local("127.0.0.23")
+	r, err := New([]Interface{{"a", []Address{one}}, {"b", []Address{two}}}, Options{})
+	require.NoError(t, err)
+	kept, err := r.Allocate("a", AnyFamily)
+	require.NoError(t, err)
+	gone, err := r.Allocate("b", AnyFamily)
+	require.NoError(t, err)
+
+	require.Error(t, r.Replace([]Interface{{"a", nil}}))
+	require.Equal(t, []string{"a", "b"}, r.Names(), "a bad set changes nothing")
+	require.NoError(t, r.Replace([]Interface{{"c", []Address{three}}, {"a", []Address{one}}}))
+	require.Equal(t, []string{"c", "a"}, r.Names())
+	_, err = r.Allocate("b", AnyFamily)
+	require.ErrorIs(t, err, ErrNoInterface)
+	require.Equal(t, 1, r.Stats()[1].Used, "the pool has been kept")
+	gone.Release() // drained
+	kept.Release()
+	require.Zero(t, r.Stats()[1].Used)
+
+	require.NoError(t, r.Replace([]Interface{{"a", []Address{{Local: one.Local, Min: one.Min, Max: one.Min + 1}}}}))
+	require.Equal(t, 1, r.Stats()[0].Total, "another range")
+}
+
+func TestAllocateAll(t *testing.T) {
+	v4, v6 := netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("::1")
+	min4, max4 := freeRange(t, v4, 2)
+	min6, max6 := freeRange(t, v6, 1)
+	interfaces := []Interface{{"x", []Address{{Local: v4, Min: min4, Max: max4}, {Local: v6, Min: min6, Max: max6}}}}
+	r, err := New(interfaces, Options{})
+	require.NoError(t, err)
+	all, err := r.AllocateAll("x", IPv6)
+	require.NoError(t, err)
+	require.Len(t, all, 2)
+	require.Equal(t, []netip.Addr{v6, v4}, []netip.Addr{all[0].Address.Local, all[1].Address.Local})
+	_, err = r.AllocateAll("", IPv4)
+	require.ErrorIs(t, err, ErrNoPorts)
+	require.Equal(t, 1, r.Stats()[0].Used, "all or nothing")
+	for _, p := range all {
+		p.Release()
 	}
+	_, err = r.AllocateAll("y", IPv4)
+	require.ErrorIs(t, err, ErrNoInterface)
+
+	r, err = New(interfaces, Options{FirstOnly: true})
+	require.NoError(t, err)
+	all, err = r.AllocateAll("x", IPv6)
+	require.NoError(t, err)
+	require.Len(t, all, 1)
+	require.Equal(t, v6, all[0].Address.Local)
+	all[0].Release()
+}
+
+func TestRotatePassesOverTheExhausted(t *testing.T) {
+	local := netip.MustParseAddr("127.0.0.1")
+	min, max := freeRange(t, local, 3)
+	address := func(i uint16) []Address { return []Address{{Local: local, Min: min + 2*i, Max: min + 2*i + 1}} }
+	require.Less(t, min+5, max+1)
+	r, err := New([]Interface{{"g:1", address(0)}, {"g:2", address(1)}, {"g:3", address(2)}}, Options{})
+	require.NoError(t, err)
+	members := []string{"g:1", "g:2", "g:3"}
+	turns := func() (out []int) {
+		for range 3 {
+			out = append(out, r.Rotate("g", members))
+		}
+		return out
+	}
+	require.Equal(t, []int{0, 1, 2}, turns())
+	p, err := r.Allocate("g:2", AnyFamily)
+	require.NoError(t, err)
+	require.Equal(t, []int{0, 2, 2}, turns())
+	p.Release()
+}
+
+func TestExcludedPorts(t *testing.T) {
+	local := netip.MustParseAddr("127.0.0.1")
+	min, max := freeRange(t, local, 4)
+	a := Address{Local: local, Min: min, Max: max, Exclude: []Range{{min + 1, min + 1}, {min + 4, min + 7}}}
+	r, err := New([]Interface{{"x", []Address{a}}}, Options{})
+	require.NoError(t, err)
+	require.Equal(t, 1, r.Stats()[0].Total)
+	p, err := r.Allocate("x", AnyFamily)
+	require.NoError(t, err)
+	require.Equal(t, min+2, p.RTP.LocalAddr().Port())
+	p.Release()
+	a.Exclude = []Range{{1, 65535}}
+	_, err = New([]Interface{{"x", []Address{a}}}, Options{})
+	require.Error(t, err)
 }

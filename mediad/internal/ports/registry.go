@@ -2,90 +2,163 @@ package ports
 
 import (
 	"fmt"
-	"net/netip"
-	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// Registry hands out port pairs by interface name. The set of interfaces is fixed; all methods are safe for concurrent use.
+// Registry hands out port pairs by interface name. All methods are safe for concurrent use.
 type Registry struct {
-	names  []string // in configured order
-	byName map[string][]entry
+	opt     Options
+	current atomic.Pointer[table]
+	replace sync.Mutex // one Replace at a time
+
+	mu    sync.Mutex // guards turns
+	turns map[string]int
 }
 
-// entry is one address of an interface. Interfaces with the same local address and range, told apart by what they advertise, share a pool.
+// table is a set of interfaces. It never changes.
+type table struct {
+	names  []string // in configured order
+	byName map[string][]entry
+	pools  map[poolKey]*pool
+}
+
+// entry is one address of an interface. Interfaces with the same local address and ports, told apart by what they advertise, share a pool.
 type entry struct {
 	address Address
 	pool    *pool
 }
 
+// poolKey tells pools apart. Exclude is in words, since keys need to be comparable.
+type poolKey struct {
+	local    string
+	min, max uint16
+	exclude  string
+}
+
 // New makes a registry. The first interface is the default one.
 func New(interfaces []Interface, opt Options) (*Registry, error) {
+	r := &Registry{opt: opt, turns: make(map[string]int)}
+	t, err := newTable(interfaces, opt, nil)
+	if err != nil {
+		return nil, err
+	}
+	r.current.Store(t)
+	return r, nil
+}
+
+// Replace puts another set of interfaces in place of the present one. Addresses that stay keep their pools. Pairs on those that go
+// remain usable until they are released. After an error nothing has changed.
+func (r *Registry) Replace(interfaces []Interface) error {
+	r.replace.Lock()
+	defer r.replace.Unlock()
+	t, err := newTable(interfaces, r.opt, r.current.Load().pools)
+	if err != nil {
+		return err
+	}
+	r.current.Store(t)
+	return nil
+}
+
+// newTable makes a table, with the pools of before where it has them.
+func newTable(interfaces []Interface, opt Options, before map[poolKey]*pool) (*table, error) {
 	if len(interfaces) == 0 {
 		return nil, fmt.Errorf("%w: none configured", ErrNoInterface)
 	}
-	r := &Registry{byName: make(map[string][]entry, len(interfaces))}
-	pools := make(map[Address]*pool)
+	t := &table{byName: make(map[string][]entry, len(interfaces)), pools: make(map[poolKey]*pool)}
 	for _, ifc := range interfaces {
 		if len(ifc.Addresses) == 0 {
 			return nil, fmt.Errorf("ports: interface %q has no address", ifc.Name)
 		}
 		for _, a := range ifc.Addresses {
-			key := Address{Local: a.Local, Min: a.Min, Max: a.Max}
-			p := pools[key]
-			if p == nil {
-				var err error
-				if p, err = newPool(key, opt); err != nil {
-					return nil, fmt.Errorf("interface %q: %w", ifc.Name, err)
-				}
-				pools[key] = p
+			p, err := t.pool(a, opt, before)
+			if err != nil {
+				return nil, fmt.Errorf("interface %q: %w", ifc.Name, err)
 			}
-			if _, known := r.byName[ifc.Name]; !known {
-				r.names = append(r.names, ifc.Name)
+			if _, known := t.byName[ifc.Name]; !known {
+				t.names = append(t.names, ifc.Name)
 			}
-			r.byName[ifc.Name] = append(r.byName[ifc.Name], entry{a, p})
+			t.byName[ifc.Name] = append(t.byName[ifc.Name], entry{a, p})
 		}
 	}
-	return r, nil
+	return t, nil
+}
+
+func (t *table) pool(a Address, opt Options, before map[poolKey]*pool) (*pool, error) {
+	key := poolKey{local: a.Local.String(), min: a.Min, max: a.Max, exclude: fmt.Sprint(a.Exclude)}
+	p := t.pools[key]
+	if p == nil {
+		p = before[key]
+	}
+	if p == nil {
+		var err error
+		if p, err = newPool(a, opt); err != nil {
+			return nil, err
+		}
+	}
+	t.pools[key] = p
+	return p, nil
 }
 
 // Names of the interfaces in configured order; the first is the default.
-func (r *Registry) Names() []string { return append([]string(nil), r.names...) }
+func (r *Registry) Names() []string { return append([]string(nil), r.current.Load().names...) }
 
 // Resolve finds the interface a call asks for: an empty name means the default one. ok is false for an unknown name.
-func (r *Registry) Resolve(name string) (string, bool) {
+func (r *Registry) Resolve(name string) (string, bool) { return r.current.Load().resolve(name) }
+
+func (t *table) resolve(name string) (string, bool) {
 	if name == "" {
-		return r.names[0], true
+		return t.names[0], true
 	}
-	_, ok := r.byName[name]
+	_, ok := t.byName[name]
 	return name, ok
 }
 
 // Addresses of an interface, in configured order; nil for an unknown name.
 func (r *Registry) Addresses(name string) []Address {
 	var out []Address
-	for _, e := range r.byName[name] {
+	for _, e := range r.current.Load().byName[name] {
 		out = append(out, e.address)
 	}
 	return out
 }
 
+// Rotate returns whose turn it is among members, the interfaces that a common name stands for, as an index. Those without a free
+// port are passed over, unless all are.
+func (r *Registry) Rotate(name string, members []string) int {
+	r.mu.Lock()
+	start := r.turns[name]
+	r.turns[name] = start + 1
+	r.mu.Unlock()
+	t := r.current.Load()
+	for i := range members {
+		turn := (start + i) % len(members)
+		for _, e := range t.byName[members[turn]] {
+			if !e.pool.exhausted() {
+				return turn
+			}
+		}
+	}
+	return start % len(members)
+}
+
 // Allocate binds a pair on an interface's first address of the family that has one free. The error wraps ErrNoInterface or ErrNoPorts,
 // or is that of the socket calls, for example a lack of file descriptors.
 func (r *Registry) Allocate(name string, family Family) (*Pair, error) {
-	name, ok := r.Resolve(name)
+	t := r.current.Load()
+	name, ok := t.resolve(name)
 	if !ok {
 		return nil, fmt.Errorf("%w: %q", ErrNoInterface, name)
 	}
 	err := fmt.Errorf("%w: %q has no address of that family", ErrNoInterface, name)
 	now := time.Now()
-	for _, e := range r.byName[name] {
+	for _, e := range t.byName[name] {
 		if family != AnyFamily && family != FamilyOf(e.address.Local) {
 			continue
 		}
-		pair, allocErr := e.pool.allocate(now)
+		pair, allocErr := e.allocate(name, now)
 		if allocErr == nil {
-			pair.Interface, pair.Address = name, e.address
 			return pair, nil
 		}
 		err = allocErr
@@ -93,52 +166,61 @@ func (r *Registry) Allocate(name string, family Family) (*Pair, error) {
 	return nil, err
 }
 
+// AllocateAll binds a pair on every address of an interface: those of the preferred family first, then the others, each in configured
+// order. With Options.FirstOnly it is only one pair, on the first of them. Where an address has none left nothing is allocated. Errors
+// are those of Allocate.
+func (r *Registry) AllocateAll(name string, preferred Family) ([]*Pair, error) {
+	t := r.current.Load()
+	name, ok := t.resolve(name)
+	if !ok {
+		return nil, fmt.Errorf("%w: %q", ErrNoInterface, name)
+	}
+	var order, others []entry
+	for _, e := range t.byName[name] {
+		if preferred == AnyFamily || preferred == FamilyOf(e.address.Local) {
+			order = append(order, e)
+		} else {
+			others = append(others, e)
+		}
+	}
+	if order = append(order, others...); r.opt.FirstOnly {
+		order = order[:1]
+	}
+	var out []*Pair
+	now := time.Now()
+	for _, e := range order {
+		pair, err := e.allocate(name, now)
+		if err != nil {
+			for _, p := range out {
+				p.Release()
+			}
+			return nil, err
+		}
+		out = append(out, pair)
+	}
+	return out, nil
+}
+
+func (e entry) allocate(name string, now time.Time) (*Pair, error) {
+	pair, err := e.pool.allocate(now)
+	if err != nil {
+		return nil, err
+	}
+	pair.Interface, pair.Address = name, e.address
+	return pair, nil
+}
+
 // Stats of all pools, for metrics. Interfaces that share a pool show the same numbers.
 func (r *Registry) Stats() []Stats {
 	var out []Stats
 	now := time.Now()
-	for _, name := range r.names {
-		for _, e := range r.byName[name] {
+	t := r.current.Load()
+	for _, name := range t.names {
+		for _, e := range t.byName[name] {
 			st := e.pool.stats(now)
 			st.Interface, st.Address = name, e.address
 			out = append(out, st)
 		}
 	}
 	return out
-}
-
-// Parse reads one value of rtpengine's interface option, "[name/]address[!advertised]", into an interface with the given port range.
-// The name is "default" if absent. The address is an IP address; device names are for the caller to resolve.
-func Parse(s string, min, max uint16) (Interface, error) {
-	name, rest, found := strings.Cut(s, "/")
-	if !found {
-		name, rest = "default", s
-	}
-	local, advertised, hasAdvertised := strings.Cut(rest, "!")
-	a := Address{Min: min, Max: max}
-	var err error
-	if a.Local, err = netip.ParseAddr(unbracket(local)); err != nil {
-		return Interface{}, fmt.Errorf("ports: interface %q: %w", s, err)
-	}
-	a.Local = a.Local.Unmap()
-	if hasAdvertised {
-		if a.Advertised, err = netip.ParseAddr(unbracket(advertised)); err != nil {
-			return Interface{}, fmt.Errorf("ports: interface %q: %w", s, err)
-		}
-		a.Advertised = a.Advertised.Unmap()
-		if a.Advertised.Is4() != a.Local.Is4() {
-			return Interface{}, fmt.Errorf("ports: interface %q: advertised address of the other family", s)
-		}
-	}
-	if name == "" {
-		return Interface{}, fmt.Errorf("ports: interface %q has an empty name", s)
-	}
-	return Interface{Name: name, Addresses: []Address{a}}, nil
-}
-
-func unbracket(s string) string {
-	if len(s) > 2 && s[0] == '[' && s[len(s)-1] == ']' {
-		return s[1 : len(s)-1]
-	}
-	return s
 }
