@@ -35,6 +35,23 @@ func checkListen(_ *Settings, text string) error {
 	return err
 }
 
+// addAllowed reads an address or a prefix, several separated by commas.
+func addAllowed(s *Settings, text string) error {
+	for word := range strings.SplitSeq(text, ",") {
+		word = strings.TrimSpace(word)
+		prefix, err := netip.ParsePrefix(word)
+		if err != nil {
+			addr, err := netip.ParseAddr(word)
+			if err != nil {
+				return fmt.Errorf("%q is neither an address nor a prefix", word)
+			}
+			prefix = netip.PrefixFrom(addr.Unmap(), addr.Unmap().BitLen())
+		}
+		s.Control.Allow = append(s.Control.Allow, prefix.Masked())
+	}
+	return nil
+}
+
 func parseListen(text string) ([]netip.AddrPort, error) {
 	text = strings.TrimSpace(text)
 	host, portText, err := net.SplitHostPort(text)

@@ -67,6 +67,12 @@ func options() []option {
 
 		{long: "listen-ng", short: 'n', isList: true, set: addListen(func(s *Settings) *[]netip.AddrPort { return &s.Control.NG })},
 		{long: "listen-tcp-ng", short: 'N', isList: true, set: addListen(func(s *Settings) *[]netip.AddrPort { return &s.Control.NGTCP })},
+		{long: "listen-cli", short: 'c', isList: true, set: addListen(func(s *Settings) *[]netip.AddrPort { return &s.Control.CLI })},
+		{long: "listen-udp", short: 'u', isList: true, set: addListen(func(s *Settings) *[]netip.AddrPort { return &s.Control.Legacy })},
+		{long: "ng-allow", isList: true, set: addAllowed},
+		{long: "listen-https", isList: true, set: addListen(func(s *Settings) *[]netip.AddrPort { return &s.Control.HTTPS })},
+		{long: "https-cert", set: toString(func(s *Settings) *string { return &s.Control.HTTPSCert })},
+		{long: "https-key", set: toString(func(s *Settings) *string { return &s.Control.HTTPSKey })},
 		{long: "listen-http", isList: true, set: addListen(func(s *Settings) *[]netip.AddrPort { return &s.Control.HTTP })},
 		{long: "control-tos", set: toInt(0, 255, func(s *Settings) *int { return &s.Control.TOS })},
 
@@ -88,12 +94,7 @@ func options() []option {
 		{long: "sip-source", isBool: true, set: toBool(func(s *Settings) *bool { return &s.Media.SIPSource })},
 		{long: "dtls-passive", isBool: true, set: toBool(func(s *Settings) *bool { return &s.Media.DTLSPassive })},
 	}
-	for _, l := range []struct {
-		long  string
-		short byte
-	}{{"listen-tcp", 'l'}, {"listen-udp", 'u'}, {"listen-cli", 'c'}, {"listen-https", 0}} {
-		all = append(all, option{long: l.long, short: l.short, isList: true, effect: notServed, set: checkListen})
-	}
+	all = append(all, option{long: "listen-tcp", short: 'l', isList: true, effect: notServed, set: checkListen})
 	return append(all, withoutEffect()...)
 }
 
@@ -137,7 +138,7 @@ func withoutEffect() []option {
 		redis-resolve-on-reconnect active-switchover dtmf-log-ng-tcp dtmf-no-suppress dtmf-no-log-injects jb-clock-drift
 		jb-adaptive measure-rtp log-srtp-keys debug-srtp homer-disable-rtcp-stats homer-enable-ng record-egress record-both
 		player-cache moh-prevent-double-hold codec-chain-nonblock`)
-	add(ineffective, false, checkNothing, `interfaces-config templates transcode-config https-cert https-key janus-secret
+	add(ineffective, false, checkNothing, `interfaces-config templates transcode-config janus-secret
 		subscribe-keyspace graphite graphite-prefix redis redis-write redis-subscribe redis-format b2b-url
 		log-facility-cdr log-facility-rtcp log-facility-dtmf dtmf-log-dest homer homer-protocol homer-ng-capture-proto
 		recording-dir recording-method recording-format mos ssrc-reporting

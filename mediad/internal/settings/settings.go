@@ -57,10 +57,16 @@ type Kernel struct {
 
 // Control holds where commands come from.
 type Control struct {
-	NG    []netip.AddrPort // listen-ng; UDP
-	NGTCP []netip.AddrPort // listen-tcp-ng
-	HTTP  []netip.AddrPort // listen-http
-	TOS   int              // control-tos; 0–255
+	NG        []netip.AddrPort // listen-ng; UDP
+	NGTCP     []netip.AddrPort // listen-tcp-ng
+	HTTP      []netip.AddrPort // listen-http
+	HTTPS     []netip.AddrPort // listen-https
+	HTTPSCert string           // https-cert; file in PEM
+	HTTPSKey  string           // https-key; file in PEM; "" = in the file of HTTPSCert
+	CLI       []netip.AddrPort // listen-cli; TCP
+	Legacy    []netip.AddrPort // listen-udp; the protocol of rtpproxy
+	Allow     []netip.Prefix   // ng-allow (ours); who may send commands over any of these, none = everybody
+	TOS       int              // control-tos; 0–255
 }
 
 // Network holds where media is received.

@@ -86,6 +86,8 @@ func TestCommandLineFaults(t *testing.T) {
 		{"--interface=a/10.0.0.1!::1", "another family"},
 		{"--interface=b=unknown", `no interface "unknown"`},
 		{"--config-file=/does/not/exist", "config-file"},
+		{"--listen-https=127.0.0.1:4", "https-cert"},
+		{"--ng-allow=10.0.0.0/33", "ng-allow"},
 	} {
 		_, err := Load(append(slices.Clone(base), strings.Fields(c.args)...))
 		if err == nil || !strings.Contains(err.Error(), c.want) {
@@ -95,13 +97,18 @@ func TestCommandLineFaults(t *testing.T) {
 }
 
 func TestListeners(t *testing.T) {
-	s, err := Load(strings.Fields("--config-file=none -i 127.0.0.1 -N 127.0.0.1:1 --listen-tcp-ng=[::1]:2 --listen-http=127.0.0.1:3"))
+	s, err := Load(strings.Fields("--config-file=none -i 127.0.0.1 -N 127.0.0.1:1 --listen-tcp-ng=[::1]:2 --listen-http=127.0.0.1:3 " +
+		"--listen-https=127.0.0.1:4 --https-cert=c.pem --https-key=k.pem -c 127.0.0.1:5 -u 127.0.0.1:6 --ng-allow=10.1.2.3/8,::1"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := Control{
 		NGTCP: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:1"), netip.MustParseAddrPort("[::1]:2")},
 		HTTP:  []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:3")},
+		HTTPS: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:4")}, HTTPSCert: "c.pem", HTTPSKey: "k.pem",
+		CLI:    []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:5")},
+		Legacy: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:6")},
+		Allow:  []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")},
 	}
 	if !reflect.DeepEqual(s.Control, want) || len(s.Notes) > 0 {
 		t.Errorf("got %+v, notes %v", s.Control, s.Notes)
@@ -217,7 +224,7 @@ func TestPackagedFileStartsUnchanged(t *testing.T) {
 		for _, n := range s.Notes {
 			named = append(named, n.Option)
 		}
-		for _, want := range []string{"listen-cli", "recording-dir", "recording-method"} {
+		for _, want := range []string{"recording-dir", "recording-method"} {
 			if !slices.Contains(named, want) {
 				t.Errorf("%s: nothing said about %s", name, want)
 			}

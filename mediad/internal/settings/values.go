@@ -116,9 +116,11 @@ func setEndpointLearning(s *Settings, text string) error {
 
 // validate checks what one option alone cannot.
 func (s *Settings) validate() error {
-	switch n := &s.Network; {
-	case len(s.Control.NG)+len(s.Control.NGTCP) == 0:
+	switch n, c := &s.Network, &s.Control; {
+	case len(c.NG)+len(c.NGTCP)+len(c.HTTP)+len(c.HTTPS)+len(c.Legacy) == 0:
 		return errors.New("listen-ng, listen-tcp-ng: no address to receive commands on")
+	case len(c.HTTPS) > 0 && c.HTTPSCert == "":
+		return errors.New("listen-https: needs a certificate, see https-cert and https-key")
 	case len(n.Interfaces) == 0:
 		return errors.New("interface: no address for media")
 	case n.AutoPortRange == 0 && n.PortMin > n.PortMax:
