@@ -1,7 +1,6 @@
 package ng
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 )
@@ -27,25 +26,21 @@ var errBounds = errors.New("out of bounds")
 // maxIntegerDigits is the length of the longest int64, sign included.
 const maxIntegerDigits = 20
 
-// checkBencode walks over body without allocating and makes sure that it is
-// exactly one bencoded dictionary within the limits. The decoder behind it
-// allocates what a string claims to be long before it has seen the bytes and
-// recurses as deep as the input asks, so it must not see anything unchecked.
-func checkBencode(body []byte) error {
+// bencodeEnd walks over body without allocating and makes sure that it begins
+// with a bencoded dictionary within the limits, whose length it returns. What
+// follows is ignored, as rtpengine does. The decoder behind it allocates what a
+// string claims to be long before it has seen the bytes and recurses as deep as
+// the input asks, so it must not see anything unchecked.
+func bencodeEnd(body []byte) (int, error) {
 	if len(body) > MaxSize {
-		return fmt.Errorf("%w: %d bytes", errBounds, len(body))
+		return 0, fmt.Errorf("%w: %d bytes", errBounds, len(body))
 	}
 	if len(body) == 0 || body[0] != 'd' {
-		return fmt.Errorf("%w: not a dictionary", errBounds)
+		return 0, fmt.Errorf("%w: not a dictionary", errBounds)
 	}
 	w := bencodeWalk{b: body}
-	if err := w.value(1); err != nil {
-		return err
-	}
-	if rest := bytes.TrimRight(body[w.pos:], "\r\n"); len(rest) > 0 { // a line end: typed by hand
-		return fmt.Errorf("%w: %d trailing bytes", errBounds, len(rest))
-	}
-	return nil
+	err := w.value(1)
+	return w.pos, err
 }
 
 type bencodeWalk struct {

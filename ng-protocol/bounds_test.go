@@ -52,8 +52,8 @@ func TestBencodeBounds(t *testing.T) {
 		{"many elements", many(MaxElements - 3), true},
 		{"too many elements", many(MaxElements - 1), false},
 		{"too large", "d1:a65530:" + strings.Repeat("x", 65530) + "e", false},
-		{"trailing bytes", "d7:command4:pingexx", false},
-		{"trailing dictionary", "d7:command4:pingede", false},
+		{"trailing bytes", "d7:command4:pingexx", true}, // ignored, as rtpengine does
+		{"trailing dictionary", "d7:command4:pingede", true},
 		{"unterminated", "d7:command4:ping", false},
 		{"key without value", "d1:ae", false},
 		{"integer key", "di1e1:ae", false},
@@ -72,7 +72,7 @@ func TestBencodeBounds(t *testing.T) {
 		{"integer of many digits", "d1:ai" + strings.Repeat("1", 1000) + "ee", false},
 		{"only the start", "d", false},
 	} {
-		_, _, err := decodeDictionary([]byte(c.body))
+		_, _, err := decodeDictionary([]byte(c.body), true)
 		if (err == nil) != c.ok {
 			t.Errorf("%s: error %v, want ok=%v", c.name, err, c.ok)
 		}
@@ -105,7 +105,7 @@ func TestJSONBounds(t *testing.T) {
 		{"unterminated", `{"command":"ping"`, ReasonBadJSON},
 		{"only the start", `{`, ReasonBadJSON},
 	} {
-		_, format, err := decodeDictionary([]byte(c.body))
+		_, format, err := decodeDictionary([]byte(c.body), true)
 		if !errors.Is(err, c.want) || (c.want == nil && err != nil) {
 			t.Errorf("%s: error %v, want %v", c.name, err, c.want)
 		}
@@ -128,10 +128,13 @@ func TestRequestErrors(t *testing.T) {
 		{"d1:ae", ReasonBadBencode},
 		{"de", ReasonNoCommand},
 		{"d1:a1:be", ReasonNoCommand},
-		{"d7:command0:e", ReasonNoCommand},
+		{"d7:commandi5ee", ReasonNoCommand},
 		{"d7:commandlee", ReasonNoCommand},
 		{"{", ReasonBadJSON},
 		{"{}", ReasonNoCommand},
+		{`{"command":1}`, ReasonNoCommand},
+		{`{"command":"ping","x":null}`, ReasonBadJSONDictionary},
+		{`{"command":"ping","x":[1.5]}`, ReasonBadJSONDictionary},
 	} {
 		_, _, err := DecodeRequest([]byte(c.body))
 		if got := Fail(err).Reason; got != c.want {

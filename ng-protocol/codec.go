@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/zeebo/bencode"
 )
@@ -37,7 +38,7 @@ func SplitCookie(message []byte) (cookie, body []byte, err error) {
 // that the client is to be told; the Format is valid nevertheless. Unknown
 // keys, flags and values are no error; they are listed in Request.Unknown.
 func DecodeRequest(body []byte) (*Request, Format, error) {
-	m, format, err := decodeDictionary(body)
+	m, format, err := decodeDictionary(body, true)
 	if err != nil {
 		return nil, format, err
 	}
@@ -49,7 +50,7 @@ func DecodeRequest(body []byte) (*Request, Format, error) {
 // replies too (*Failure, *LoadLimit); an error means that the reply could not be
 // understood.
 func DecodeReply(command Command, body []byte) (Reply, error) {
-	m, _, err := decodeDictionary(body)
+	m, _, err := decodeDictionary(body, false)
 	if err != nil {
 		return nil, err
 	}
@@ -81,18 +82,19 @@ func encodeDictionary(d Dict, format Format) ([]byte, error) {
 }
 
 // decodeDictionary decodes a body of either format into strings, int64, []any
-// and map[string]any.
-func decodeDictionary(body []byte) (map[string]any, Format, error) {
+// and map[string]any. A request must not hold what bencode cannot say.
+func decodeDictionary(body []byte, request bool) (map[string]any, Format, error) {
 	if len(body) == 0 {
 		return nil, FormatBencode, ReasonNoPayload
 	}
 	var m map[string]any
 	switch body[0] {
 	case 'd':
-		if err := checkBencode(body); err != nil {
+		end, err := bencodeEnd(body)
+		if err != nil {
 			return nil, FormatBencode, fmt.Errorf("%w: %w", ReasonBadBencode, err)
 		}
-		if err := bencode.DecodeBytes(body, &m); err != nil {
+		if err := bencode.DecodeBytes(body[:end], &m); err != nil {
 			return nil, FormatBencode, fmt.Errorf("%w: %w", ReasonBadBencode, err)
 		}
 		return m, FormatBencode, nil
@@ -108,12 +110,35 @@ func decodeDictionary(body []byte) (map[string]any, Format, error) {
 		if _, err := dec.Token(); err != io.EOF {
 			return nil, FormatJSON, fmt.Errorf("%w: trailing bytes", ReasonBadJSON)
 		}
+		if request && hasNoBencode(m) {
+			return nil, FormatJSON, fmt.Errorf("%w: null or a fraction", ReasonBadJSONDictionary)
+		}
 		for k, v := range m {
 			m[k] = plain(v)
 		}
 		return m, FormatJSON, nil
 	}
 	return nil, FormatBencode, ReasonBadFormat
+}
+
+// hasNoBencode reports whether there is null or a number with a fraction in v,
+// which bencode cannot say: rtpengine refuses them.
+func hasNoBencode(v any) bool {
+	switch v := v.(type) {
+	case nil:
+		return true
+	case json.Number:
+		return bytes.ContainsAny([]byte(v), ".eE")
+	case []any:
+		return slices.ContainsFunc(v, hasNoBencode)
+	case map[string]any:
+		for _, e := range v {
+			if hasNoBencode(e) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // plain turns what the JSON decoder makes into what the bencode decoder makes.

@@ -44,6 +44,9 @@ func (r *Request) applyPrefixed(word, w string) bool {
 	if value, ok := tail(word, w, "replace-"); ok {
 		return bits(&r.Replace, replaceOf)(value)
 	}
+	if value, ok := tail(word, w, "from-tags-"); ok {
+		return collect(&r.Participants.FromTags, unescape)(value)
+	}
 	if value, ok := tail(word, w, "osrtp-"); ok {
 		return collect(&r.OSRTP, normal)(value)
 	}

@@ -24,7 +24,7 @@ func replyOf(command Command, m map[string]any) (Reply, error) {
 	}
 	warning := f.str("warning")
 	switch command {
-	case CommandOffer, CommandAnswer:
+	case CommandOffer, CommandAnswer, CommandPublish, CommandSubscribeAnswer:
 		return &SDPReply{SDP: f.str("sdp"), Warning: warning}, nil
 	case CommandQuery, CommandDelete:
 		r := &CallReply{Warning: warning}
@@ -34,10 +34,30 @@ func replyOf(command Command, m map[string]any) (Reply, error) {
 		return r, nil
 	case CommandList:
 		return &ListReply{Calls: f.strs("calls")}, nil
+	case CommandSubscribeRequest:
+		return f.subscribeReply(), nil
+	case CommandCreate, CommandCreateAnswer:
+		return &CreateReply{SDP: f.str("sdp"), CallID: f.str("call-id"), FromTag: f.str("from-tag")}, nil
+	case CommandCLI:
+		return &CLIReply{Response: f.str("response")}, nil
 	case CommandStatistics:
 		return &StatisticsReply{Statistics: dictOf(f.sub("statistics"))}, nil
 	}
 	return &Ack{Warning: warning}, nil
+}
+
+func (f fields) subscribeReply() *SubscribeReply {
+	r := &SubscribeReply{SDP: f.str("sdp"), FromTags: f.strs("from-tags"), ToTag: f.str("to-tag")}
+	f.subs("tag-medias", func(t fields) {
+		tag := TagMedias{Tag: t.str("tag"), Label: t.str("label")}
+		t.subs("medias", func(m fields) {
+			tag.Medias = append(tag.Medias, LabelledMedia{
+				Index: int(m.int("index")), Type: m.str("type"), Label: m.str("label"), Mode: m.str("mode"),
+			})
+		})
+		r.TagMedias = append(r.TagMedias, tag)
+	})
+	return r
 }
 
 // fields reads a decoded dictionary; what is absent or of another type reads

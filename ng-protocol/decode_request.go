@@ -17,37 +17,69 @@ const (
 // requestOf turns a decoded dictionary into a request. Only a missing command
 // is an error.
 func requestOf(m map[string]any) (*Request, error) {
-	command, ok := text(m["command"])
-	if !ok || command == "" {
+	command, ok := m["command"].(string)
+	if !ok {
 		return nil, ReasonNoCommand
 	}
-	req := &Request{Command: Command(command)}
+	req := &Request{Command: Command(command), fields: m}
+	req.applyFields(m)
+	return req, nil
+}
+
+// WithTemplates returns the request as if the script strings stood before its
+// own keys: first those named "default" and as the command, then those that its
+// key "template" names, as far as there are any. A request that was not decoded
+// stays as it is.
+func (r *Request) WithTemplates(templates map[string]string) *Request {
+	names := []string{"default", string(r.Command)}
+	for _, key := range []string{"template", "templates"} {
+		words, _ := list(r.fields[key])
+		names = append(names, words...)
+	}
+	var before []string
+	for _, name := range names {
+		if raw, ok := templates[name]; ok {
+			before = append(before, raw)
+		}
+	}
+	if len(before) == 0 || r.fields == nil {
+		return r
+	}
+	out := &Request{Command: r.Command, fields: r.fields}
+	for _, raw := range before {
+		out.applyRTPPFlags(raw)
+	}
+	out.applyFields(r.fields)
+	return out
+}
+
+// applyFields applies the keys of a dictionary.
+func (r *Request) applyFields(m map[string]any) {
 	// The raw string first, so that a key beside it wins.
 	for _, key := range []string{"rtpp-flags", "rtpp_flags", "rtpp flags"} {
 		if raw, ok := m[key].(string); ok {
-			req.RTPPFlags = raw
-			req.applyRTPPFlags(raw)
+			r.RTPPFlags = raw
+			r.applyRTPPFlags(raw)
 		}
 	}
 	// In a fixed order, so that two spellings of one key have one outcome.
 	for _, key := range slices.Sorted(maps.Keys(m)) {
-		if !req.applyKey(key, m[key]) {
-			req.unknown(key, nil)
+		if !r.applyKey(key, m[key]) {
+			r.unknown(key, nil)
 		}
 	}
-	if req.Flags.Has(FlagWebRTC) {
-		req.implyWebRTC()
+	if r.Flags.Has(FlagWebRTC) {
+		r.implyWebRTC()
 	}
-	if req.Flags.Has(FlagPadCrypto) {
-		req.SDES.Pad = true
+	if r.Flags.Has(FlagPadCrypto) {
+		r.SDES.Pad = true
 	}
-	if req.Flags.Has(FlagGenerateRTCP) && req.GenerateRTCP == SwitchAbsent {
-		req.GenerateRTCP = SwitchOn
+	if r.Flags.Has(FlagGenerateRTCP) && r.GenerateRTCP == SwitchAbsent {
+		r.GenerateRTCP = SwitchOn
 	}
-	if req.Flags.Has(FlagRecordCall) && req.RecordCall == SwitchAbsent {
-		req.RecordCall = SwitchOn
+	if r.Flags.Has(FlagRecordCall) && r.RecordCall == SwitchAbsent {
+		r.RecordCall = SwitchOn
 	}
-	return req, nil
 }
 
 // implyWebRTC sets what the flag "WebRTC" stands for; keys that say otherwise
@@ -71,37 +103,62 @@ func (r *Request) implyWebRTC() {
 // for a key that is not known; it notes a value that is not known itself.
 func (r *Request) applyKey(key string, v any) bool {
 	k := normal(key)
-	if v == nil || r.applyIdentity(k, v) || r.applyNumber(k, v) || r.applyChoice(k, v) || r.applyList(k, v) {
+	if v == nil || r.applyIdentity(k, v) || r.applyParticipants(k, v) || r.applyText(k, v) || r.applyNumber(k, v) || r.applyChoice(k, v) || r.applyList(k, v) {
 		return true
 	}
 	switch k {
-	case "command", "rtpp-flags":
+	case "command", "rtpp-flags", "template", "templates":
 	case "codec", "codecs":
 		r.applyCodecs(v)
 	case "sdp-attr", "sdp-attrs":
 		r.applySDPAttrs(v)
 	default:
-		return silent(k)
+		return silent(k) || later(k)
 	}
 	return true
 }
 
-// applyIdentity applies keys whose value is one piece of text.
+// applyIdentity applies the keys that say what a command is about. Only text
+// counts: an integer is as good as nothing.
 func (r *Request) applyIdentity(k string, v any) bool {
 	var field *string
+	var given Given
 	switch k {
 	case "call-id":
-		field = &r.CallID
+		field, given = &r.CallID, GivenCallID
 	case "from-tag":
-		field = &r.FromTag
+		field, given = &r.FromTag, GivenFromTag
 	case "to-tag":
-		field = &r.ToTag
+		field, given = &r.ToTag, GivenToTag
+	case "sdp":
+		field, given = &r.SDP, GivenSDP
 	case "via-branch":
 		field = &r.ViaBranch
 	case "label", "from-label":
 		field = &r.Label
-	case "sdp":
-		field = &r.SDP
+	case "set-label":
+		field = &r.SetLabel
+	case "to-label":
+		field = &r.ToLabel
+	default:
+		return false
+	}
+	s, ok := v.(string)
+	if !ok {
+		r.unknown(k, v)
+		return true
+	}
+	*field = s
+	if r.Empty &^= given; s == "" {
+		r.Empty |= given
+	}
+	return true
+}
+
+// applyText applies other keys whose value is one piece of text.
+func (r *Request) applyText(k string, v any) bool {
+	var field *string
+	switch k {
 	case "interface":
 		field = &r.Interface
 	case "from-interface", "in-interface", "in-iface":
@@ -114,19 +171,94 @@ func (r *Request) applyIdentity(k string, v any) bool {
 		field = &r.Metadata
 	case "dtls-fingerprint":
 		field = &r.DTLSFingerprint
+	case "dtmf-security":
+		field = &r.DTMF.Security
+	case "code", "digit":
+		field = &r.DTMF.Code
+	case "file", "blob", "blob64", "db-id":
+		field = &r.Play.From
+	case "recording-file", "output-destination":
+		field = &r.RecordingFile
+	case "xmlrpc-callback":
+		field = &r.CallbackURI
+	case "body":
+		field = &r.Body
 	default:
 		return false
 	}
 	s, ok := text(v)
-	if !ok {
+	switch {
+	case !ok:
 		r.unknown(k, v)
 		return true
-	}
-	if k == "dtls-fingerprint" {
+	case field == &r.Play.From:
+		s = k
+	case field == &r.DTLSFingerprint, field == &r.DTMF.Security:
 		s = normal(s)
 	}
 	*field = s
 	return true
+}
+
+// applyParticipants applies the keys of Participants.
+func (r *Request) applyParticipants(k string, v any) bool {
+	p := &r.Participants
+	var field *string
+	var words *[]string
+	switch k {
+	case "address":
+		field = &p.Address
+	case "all":
+		field = &p.All
+	case "to-call-id":
+		field = &p.ToCallID
+	case "source-tag":
+		field = &p.SourceTag
+	case "source-call-id":
+		field = &p.SourceCallID
+	case "instance":
+		field = &p.Instance
+	case "from-tags":
+		words = &p.FromTags
+	case "calls":
+		words = &p.Calls
+	case "tags":
+		p.Mesh = r.meshOf(v)
+		return true
+	default:
+		return false
+	}
+	ok := false
+	if field != nil {
+		*field, ok = text(v)
+	} else if items, isList := v.([]any); isList { // tags may hold commas
+		*words, ok = list(items)
+	}
+	if !ok {
+		r.unknown(k, v)
+	}
+	return true
+}
+
+// meshOf reads [{"from": tag, "to": [tags]}].
+func (r *Request) meshOf(v any) []Mesh {
+	items, ok := v.([]any)
+	if !ok {
+		r.unknown("tags", v)
+		return nil
+	}
+	var out []Mesh
+	for _, item := range items {
+		entry, _ := item.(map[string]any)
+		from, ok := entry["from"].(string)
+		to, _ := list(entry["to"])
+		if !ok || len(to) == 0 {
+			r.unknown("tags", item)
+			continue
+		}
+		out = append(out, Mesh{From: from, To: to})
+	}
+	return out
 }
 
 // applyNumber applies keys whose value is an integer.
@@ -180,6 +312,10 @@ func (r *Request) applyChoice(k string, v any) bool {
 		choose(r, k, v, &r.RecordCall, switchOf)
 	case "generate-rtcp":
 		choose(r, k, v, &r.GenerateRTCP, switchOf)
+	case "media-echo":
+		choose(r, k, v, &r.MediaEcho, echoOf)
+	case "drop-traffic":
+		choose(r, k, v, &r.DropTraffic, trafficOf)
 	case "sip-message-type":
 		choose(r, k, v, &r.SIPMessageType, messageTypeOf)
 	default:

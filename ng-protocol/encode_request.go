@@ -7,12 +7,14 @@ import "strings"
 func (r *Request) dict() Dict {
 	d := Dict{
 		{"command", string(r.Command)},
-		optional("call-id", r.CallID),
-		optional("from-tag", r.FromTag),
-		optional("to-tag", r.ToTag),
+		r.identity("call-id", r.CallID, GivenCallID),
+		r.identity("from-tag", r.FromTag, GivenFromTag),
+		r.identity("to-tag", r.ToTag, GivenToTag),
 		optional("via-branch", r.ViaBranch),
 		optional("label", r.Label),
-		optional("sdp", r.SDP),
+		optional("set-label", r.SetLabel),
+		optional("to-label", r.ToLabel),
+		r.identity("sdp", r.SDP, GivenSDP),
 		optional("sip-message-type", choice(r.SIPMessageType, "", "sip_request", "sip_reply")),
 		optionalList("supports", r.Supports),
 		optional("rtpp-flags", r.RTPPFlags),
@@ -47,7 +49,17 @@ func (r *Request) dict() Dict {
 		optional("generate-RTCP", choice(r.GenerateRTCP, "", "on", "off")),
 		optional("metadata", r.Metadata),
 		optionalList("sdp-media-remove", r.SDPMediaRemove),
+
+		optional("media-echo", choice(r.MediaEcho, "", "blackhole", "forward", "backwards", "both")),
+		optional("drop-traffic", choice(r.DropTraffic, "", "start", "stop")),
+		optional("DTMF-security", r.DTMF.Security),
+		optional("code", r.DTMF.Code),
+		optional(r.Play.From, r.Play.From),
+		optional("recording-file", r.RecordingFile),
+		optional("xmlrpc-callback", r.CallbackURI),
+		optional("body", r.Body),
 	}
+	d = append(d, r.Participants.dict()...)
 	if r.ReceivedFrom.IsValid() {
 		family := "IP4"
 		if r.ReceivedFrom.Is6() {
@@ -58,6 +70,35 @@ func (r *Request) dict() Dict {
 	d = r.appendDirection(d)
 	if codecs := r.Codec.dict(); len(codecs) > 0 {
 		d = append(d, Entry{"codec", codecs})
+	}
+	return d
+}
+
+// identity is an entry that is left out unless it is given.
+func (r *Request) identity(key, value string, given Given) Entry {
+	if value == "" && r.Empty&given == 0 {
+		return Entry{key, nil}
+	}
+	return Entry{key, value}
+}
+
+func (p *Participants) dict() Dict {
+	d := Dict{
+		optional("address", p.Address),
+		optional("all", p.All),
+		optionalList("from-tags", p.FromTags),
+		optional("to-call-id", p.ToCallID),
+		optional("source-tag", p.SourceTag),
+		optional("source-call-id", p.SourceCallID),
+		optionalList("calls", p.Calls),
+		optional("instance", p.Instance),
+	}
+	var mesh []Dict
+	for _, m := range p.Mesh {
+		mesh = append(mesh, Dict{{"from", m.From}, {"to", m.To}})
+	}
+	if len(mesh) > 0 {
+		d = append(d, Entry{"tags", mesh})
 	}
 	return d
 }

@@ -20,7 +20,8 @@ type HandlerFunc func(ctx context.Context, req *Request) Reply
 func (f HandlerFunc) Handle(ctx context.Context, req *Request) Reply { return f(ctx, req) }
 
 // Reply is the answer to a command: *Pong, *Ack, *Failure, *LoadLimit,
-// *SDPReply, *CallReply, *ListReply or *StatisticsReply.
+// *SDPReply, *CallReply, *ListReply, *StatisticsReply, *SubscribeReply,
+// *CreateReply or *CLIReply.
 type Reply interface {
 	// dict returns the reply as the dictionary that goes on the wire.
 	dict() Dict
@@ -46,7 +47,7 @@ type LoadLimit struct {
 	Message Reason // "message"
 }
 
-// SDPReply answers offer and answer.
+// SDPReply answers offer, answer, publish and subscribe answer.
 type SDPReply struct {
 	SDP     string // "sdp"; empty (key absent) for an ICE fragment
 	Warning string // "warning"
@@ -66,6 +67,41 @@ type ListReply struct {
 // StatisticsReply answers statistics.
 type StatisticsReply struct {
 	Statistics Dict // "statistics"
+}
+
+// SubscribeReply answers subscribe request.
+type SubscribeReply struct {
+	SDP       string      // "sdp"
+	FromTags  []string    // "from-tags": who is heard; one alone is the "from-tag", too
+	ToTag     string      // "to-tag": the subscriber
+	TagMedias []TagMedias // "tag-medias", and by label "media-labels"; with FlagSIPREC only
+}
+
+// TagMedias lists the medias of one party that a subscription copies.
+type TagMedias struct {
+	Tag    string
+	Label  string
+	Medias []LabelledMedia
+}
+
+// LabelledMedia is one media of a subscription (RFC 7866 §7).
+type LabelledMedia struct {
+	Index int    // of the party's m= line, from 1
+	Type  string // "audio", …
+	Label string // as in the a=label of the subscription's SDP
+	Mode  string // "sendrecv", "sendonly", "recvonly", "inactive": of the party
+}
+
+// CreateReply answers create and publish.
+type CreateReply struct {
+	SDP     string // "sdp"
+	CallID  string // "call-id"
+	FromTag string // "from-tag"
+}
+
+// CLIReply answers cli.
+type CLIReply struct {
+	Response string // "response"
 }
 
 // Reason is an error text of the protocol. Both SIP servers compare some of
@@ -101,6 +137,19 @@ const (
 	ReasonBadBencode         Reason = "Could not decode bencode dictionary"
 	ReasonBadJSON            Reason = "Failed to parse JSON document"
 	ReasonBadJSONDictionary  Reason = "Could not decode JSON dictionary"
+	ReasonNoParticipant      Reason = "No participant party specified"
+	ReasonUnknownCall        Reason = "Unknown call-ID" // of the commands about media of a call
+	ReasonNoSuchLabel        Reason = "No monologue matching the given label"
+	ReasonBadAddress         Reason = "Failed to parse network address"
+	ReasonNoSuchAddress      Reason = "Failed to match address to any tag"
+	ReasonNoMonologues       Reason = "No monologues matched"
+	ReasonToTagNotFound      Reason = "To-tag not found"
+	ReasonSDPCreate          Reason = "Failed to create SDP"
+	ReasonSubscribe          Reason = "Failed to request subscription"
+	ReasonBadLimit           Reason = "invalid limit, must be >= 0"
+	ReasonNoMediaFile        Reason = "No media file specified"
+	ReasonNotPlaying         Reason = "Not currently playing media"
+	ReasonBadDTMFCode        Reason = "Out of range 'code' specified"
 	ReasonInternal           Reason = "Internal error"
 )
 

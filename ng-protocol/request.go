@@ -5,20 +5,15 @@ import "net/netip"
 // Command is the ng key "command". Names are matched exactly, case included.
 type Command string
 
-// Commands that have typed requests and replies in this package.
+// Commands of the protocol.
 const (
-	CommandPing       Command = "ping"
-	CommandOffer      Command = "offer"
-	CommandAnswer     Command = "answer"
-	CommandDelete     Command = "delete"
-	CommandQuery      Command = "query"
-	CommandList       Command = "list"
-	CommandStatistics Command = "statistics"
-)
-
-// Commands that are known by name only, so that a daemon without them can
-// refuse them by name instead of calling them unrecognized.
-const (
+	CommandPing             Command = "ping"
+	CommandOffer            Command = "offer"
+	CommandAnswer           Command = "answer"
+	CommandDelete           Command = "delete"
+	CommandQuery            Command = "query"
+	CommandList             Command = "list"
+	CommandStatistics       Command = "statistics"
 	CommandStartRecording   Command = "start recording"
 	CommandStopRecording    Command = "stop recording"
 	CommandPauseRecording   Command = "pause recording"
@@ -47,20 +42,12 @@ const (
 	CommandCLI              Command = "cli"
 )
 
-// Typed reports whether the command has typed requests and replies here.
-func (c Command) Typed() bool {
-	switch c {
-	case CommandPing, CommandOffer, CommandAnswer, CommandDelete,
-		CommandQuery, CommandList, CommandStatistics:
-		return true
-	}
-	return false
-}
-
 // Known reports whether c is any command of the protocol.
 func (c Command) Known() bool {
 	switch c {
-	case CommandStartRecording, CommandStopRecording, CommandPauseRecording,
+	case CommandPing, CommandOffer, CommandAnswer, CommandDelete,
+		CommandQuery, CommandList, CommandStatistics,
+		CommandStartRecording, CommandStopRecording, CommandPauseRecording,
 		CommandStartForwarding, CommandStopForwarding,
 		CommandBlockDTMF, CommandUnblockDTMF, CommandBlockMedia, CommandUnblockMedia,
 		CommandSilenceMedia, CommandUnsilenceMedia,
@@ -70,7 +57,7 @@ func (c Command) Known() bool {
 		CommandTransform, CommandCreate, CommandCreateAnswer, CommandCLI, "CLI":
 		return true
 	}
-	return c.Typed()
+	return false
 }
 
 // Request is one ng command with its keys and flags. The zero value of every
@@ -83,8 +70,14 @@ type Request struct {
 	FromTag   string // "from-tag"; in an answer it stays the offerer's tag
 	ToTag     string // "to-tag"
 	ViaBranch string // "via-branch"; names a forked branch, never parsed
-	Label     string // "label"; another name for the party
+	Label     string // "label", "from-label"; another name for the party
+	SetLabel  string // "set-label"; the party that was found by Label or otherwise gets this one
+	ToLabel   string // "to-label"; the label of the receiver, or as SetLabel if nobody has it
 	SDP       string // "sdp"; the body as received
+	Empty     Given  // which of these came as empty text, which counts as given
+
+	// Participants of commands that concern more than a dialogue.
+	Participants Participants
 
 	// Facts about the SIP message.
 	ReceivedFrom   netip.Addr     // "received from"; used with FlagSIPSourceAddress only
@@ -128,6 +121,14 @@ type Request struct {
 	SDPMediaRemove []string // "sdp-media-remove"; media types
 	SDPAttr        []SDPAttr
 
+	MediaEcho     MediaEcho // "media echo"
+	DropTraffic   Switch    // "drop-traffic": "start" is on, "stop" is off
+	DTMF          DTMF
+	Play          Play
+	CallbackURI   string // "xmlrpc-callback"; who is to be told of a timeout
+	RecordingFile string // "recording-file", "output-destination"
+	Body          string // "body"; the line of the command cli
+
 	// RTPPFlags is the raw script string of the key "rtpp-flags". Decoding a
 	// request has already applied it to the fields above.
 	RTPPFlags string
@@ -135,6 +136,75 @@ type Request struct {
 	// Unknown lists keys, flags and values that were not understood, as "key",
 	// "flags: word" or "key: value". They are to be logged and ignored.
 	Unknown []string
+
+	// fields is what the request was decoded from, for WithTemplates.
+	fields map[string]any
+}
+
+// Given is a set of identity keys.
+type Given uint8
+
+// Keys of a Given.
+const (
+	GivenCallID Given = 1 << iota
+	GivenFromTag
+	GivenToTag
+	GivenSDP
+)
+
+// HasCallID reports whether there is a "call-id", be it empty.
+func (r *Request) HasCallID() bool { return r.CallID != "" || r.Empty&GivenCallID != 0 }
+
+// HasFromTag reports whether there is a "from-tag", be it empty.
+func (r *Request) HasFromTag() bool { return r.FromTag != "" || r.Empty&GivenFromTag != 0 }
+
+// HasToTag reports whether there is a "to-tag", be it empty.
+func (r *Request) HasToTag() bool { return r.ToTag != "" || r.Empty&GivenToTag != 0 }
+
+// HasSDP reports whether there is an "sdp", be it empty.
+func (r *Request) HasSDP() bool { return r.SDP != "" || r.Empty&GivenSDP != 0 }
+
+// Participants says who takes part in a command besides FromTag and ToTag.
+type Participants struct {
+	Address      string   // "address"; the party that has told this address in its SDP
+	All          string   // "all"; "all", "offer-answer", "except-offer-answer", "flows"
+	FromTags     []string // "from-tags"
+	ToCallID     string   // "to-call-id"; connect: the call of ToTag
+	SourceTag    string   // "source-tag"; inject: who is heard
+	SourceCallID string   // "source-call-id"; inject: the call of SourceTag
+	Calls        []string // "calls"; mesh: the calls that Mesh is about
+	Mesh         []Mesh   // "tags"
+	Instance     string   // "instance"
+}
+
+// Mesh is one entry of the key "tags" of mesh.
+type Mesh struct {
+	From string
+	To   []string
+}
+
+// MediaEcho is what becomes of the media of a call that is its own mirror.
+type MediaEcho uint8
+
+// Values of Request.MediaEcho: which side's packets are sent back to it, none
+// being passed on.
+const (
+	EchoAbsent    MediaEcho = iota
+	EchoBlackhole           // neither
+	EchoForward             // those of the receiver of the message
+	EchoBackwards           // those of its sender
+	EchoBoth
+)
+
+// DTMF holds the keys about telephone events (RFC 4733).
+type DTMF struct {
+	Security string // "DTMF-security": "drop", "silence", "tone", "random", "zero", "DTMF", "off"
+	Code     string // "code", "digit"; play DTMF: one of 0–9 * # A–D
+}
+
+// Play tells what play media is to play.
+type Play struct {
+	From string // which key names it: "file", "blob" or "db-id"; empty = none
 }
 
 // SupportsLoadLimit is the entry of Request.Supports that allows a LoadLimit

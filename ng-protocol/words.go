@@ -105,6 +105,30 @@ func switchOf(word string) (Switch, bool) {
 	return SwitchAbsent, false
 }
 
+func echoOf(word string) (MediaEcho, bool) {
+	switch normal(word) {
+	case "blackhole", "sinkhole":
+		return EchoBlackhole, true
+	case "forward":
+		return EchoForward, true
+	case "backwards", "backward":
+		return EchoBackwards, true
+	case "both":
+		return EchoBoth, true
+	}
+	return EchoAbsent, false
+}
+
+func trafficOf(word string) (Switch, bool) {
+	switch normal(word) {
+	case "start":
+		return SwitchOn, true
+	case "stop":
+		return SwitchOff, true
+	}
+	return SwitchAbsent, false
+}
+
 func protocolOf(word string) (TransportProtocol, bool) {
 	p := TransportProtocol(strings.ToUpper(strings.TrimSpace(word)))
 	switch p {

@@ -50,7 +50,7 @@ func TestHTTP(t *testing.T) {
 		{"/ng", typeNG, "c d7:command4:pinge", 200, "c d6:result4:ponge"},
 		{"/ng", "", "d d7:command4:pinge", 200, "d d6:result4:ponge"},
 		{"/ng", typeNG, `e {"command":"ping"}`, 200, `e {"result":"pong"}`},
-		{"/ng", typeNG, "f rubbish", 200, "22:Invalid NG data format6:result5:errore"},
+		{"/ng", typeNG, "f rubbish", 200, "22:Invalid NG data formate"},
 		{"/ng", typeNG, "rubbish", 400, "no cookie"},
 		{"/ng", typeJSON, `g {"command":"ping"}`, 415, ""},
 		{"/ng", typeNG, "h " + strings.Repeat("x", ng.MaxSize+ng.MaxCookie+1), 413, ""},

@@ -189,7 +189,7 @@ func TestOrderWithinCall(t *testing.T) {
 	for i := 0; i < each; i += batch {
 		for j := range batch {
 			for c := range calls {
-				send(t, conn, offer(fmt.Sprintf("c%d_%d", c, i+j), fmt.Sprint("call", c), fmt.Sprintf("8:from-tagi%de", i+j)))
+				send(t, conn, offer(fmt.Sprintf("c%d_%d", c, i+j), fmt.Sprint("call", c), fmt.Sprintf("8:from-tag%d:%d", len(fmt.Sprint(i+j)), i+j)))
 			}
 		}
 		for range batch * calls {
