@@ -64,6 +64,7 @@ func (c Command) Known() bool {
 // field but Command means that the key is absent.
 type Request struct {
 	Command Command
+	Peer    netip.AddrPort // who has sent it, as the transport tells; not a key
 
 	// Identity of the call and of its two parties.
 	CallID    string // "call-id"

@@ -38,8 +38,8 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request, plain bool) {
 		http.Error(w, "no address", http.StatusForbidden)
 		return
 	}
-	peer := &exchange{peer: from.String(), reply: make(chan []byte, 1)}
-	if !s.admit(netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), peer) {
+	peer := &exchange{peer: netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), reply: make(chan []byte, 1)}
+	if !s.admit(peer.peer, peer) {
 		http.Error(w, "not allowed", http.StatusForbidden)
 		return
 	}
@@ -124,11 +124,13 @@ func (s *Server) plainMessage(body []byte, peer recipient) bool {
 
 // exchange is one HTTP request that waits for its reply.
 type exchange struct {
-	peer  string
+	peer  netip.AddrPort
 	reply chan []byte // room for one
 }
 
-func (e *exchange) String() string { return "http:" + e.peer }
+func (e *exchange) String() string { return "http:" + e.peer.String() }
+
+func (e *exchange) address() netip.AddrPort { return e.peer }
 
 func (e *exchange) deliver(message []byte) error {
 	select {

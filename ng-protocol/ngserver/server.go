@@ -299,8 +299,10 @@ func (s *Server) decode(body []byte, peer recipient) (*ng.Request, ng.Format, er
 	if err != nil {
 		s.invalid.Add(1)
 		s.faults.warn("ng request not understood", slog.Any("error", err), slog.String("peer", peer.String()))
+		return nil, format, err
 	}
-	return req, format, err
+	req.Peer = peer.address()
+	return req, format, nil
 }
 
 // execute runs one command and sends its reply.
@@ -356,6 +358,7 @@ func (s *Server) encode(reply ng.Reply, format ng.Format, limit int) ([]byte, er
 type recipient interface {
 	deliver(message []byte) error // does not wait for the peer
 	String() string               // for the log
+	address() netip.AddrPort      // of the client
 }
 
 func (s *Server) send(message []byte, peer recipient) {

@@ -105,6 +105,8 @@ func (d destination) deliver(message []byte) error {
 
 func (d destination) String() string { return d.addr.String() }
 
+func (d destination) address() netip.AddrPort { return d.addr }
+
 // stopReading ends the reader and waits for it; sending goes on working.
 func (s *socket) stopReading() {
 	s.stopped.Store(true)

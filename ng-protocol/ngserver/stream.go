@@ -151,6 +151,8 @@ type stream struct {
 
 func (st *stream) String() string { return "tcp:" + st.peer.String() }
 
+func (st *stream) address() netip.AddrPort { return st.peer }
+
 // read handles messages until the connection ends or turns out to hold
 // something else. The end between two messages is no error; who sends it gets
 // no more replies.
