@@ -54,6 +54,7 @@ type pool struct {
 	free []int // free slots in no order; allocation takes a random one
 	rest []resting
 	used int
+	last int // slot that was bound last; -1 = none yet
 }
 
 type resting struct {
@@ -70,7 +71,7 @@ func newPool(a Address, opt Options) (*pool, error) {
 	if a.Min == 0 || total < 1 {
 		return nil, fmt.Errorf("ports: range %d–%d of %s holds no even/odd pair", a.Min, a.Max, a.Local)
 	}
-	p := &pool{local: a.Local, first: uint16(first), socket: opt.Socket, quarantine: opt.Quarantine}
+	p := &pool{local: a.Local, first: uint16(first), socket: opt.Socket, quarantine: opt.Quarantine, last: -1}
 	if p.quarantine == 0 {
 		p.quarantine = defaultQuarantine
 	}
@@ -101,6 +102,7 @@ func (p *pool) allocate(now time.Time) (*Pair, error) {
 		rtp, rtcp, err := udp.ListenPair(p.local, p.first+uint16(2*slot), p.socket)
 		switch {
 		case err == nil:
+			p.bound(slot)
 			return &Pair{RTP: rtp, RTCP: rtcp, pool: p, slot: slot}, nil
 		case errors.Is(err, unix.EADDRINUSE):
 			busy = append(busy, slot)
@@ -131,6 +133,12 @@ func (p *pool) take(now time.Time) (int, bool) {
 	p.free = p.free[:last]
 	p.used++
 	return slot, true
+}
+
+func (p *pool) bound(slot int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.last = slot
 }
 
 // exhausted reports whether nothing is left, not even a resting pair.
@@ -175,7 +183,11 @@ func (p *pool) stats(now time.Time) Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.wakeLocked(now)
-	return Stats{Total: len(p.free) + len(p.rest) + p.used, Used: p.used, Rest: len(p.rest)}
+	st := Stats{Total: len(p.free) + len(p.rest) + p.used, Used: p.used, Rest: len(p.rest)}
+	if p.last >= 0 {
+		st.Last = p.first + uint16(2*p.last)
+	}
+	return st
 }
 
 // FamilyOf is the family of an address.

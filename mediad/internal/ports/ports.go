@@ -75,4 +75,5 @@ type Stats struct {
 	Interface         string
 	Address           Address
 	Total, Used, Rest int
+	Last              uint16 // RTP port that was handed out last; 0 = none yet
 }
