@@ -100,4 +100,6 @@ type Output struct {
 	// Encrypted says that the receiver expects SRTP: without Outbound (handshake not finished) the packet is dropped.
 	Encrypted bool
 	Outbound  *secure.Outbound
+	// Filter keeps packets back or changes them, nil for none. RTCP always passes.
+	Filter *Filter
 }

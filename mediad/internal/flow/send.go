@@ -67,6 +67,9 @@ func (b *Batch) duplicate(pkt []byte) []byte {
 
 // sendMedia protects an RTP packet for one receiver and appends it. The last output may use the packet itself, others work on a copy.
 func (o *Output) sendMedia(pkt []byte, last bool, out *Batch) {
+	if o.Filter != nil && o.Filter.drops(pkt) {
+		return
+	}
 	to, ok := o.ready()
 	if !ok {
 		return
@@ -76,6 +79,9 @@ func (o *Output) sendMedia(pkt []byte, last bool, out *Batch) {
 			o.Stream.counters.errorsOut.Add(1)
 			return
 		}
+	}
+	if o.Filter != nil {
+		o.Filter.change(pkt)
 	}
 	if o.Encrypted {
 		var err error
@@ -111,6 +117,9 @@ func (o *Output) sendControl(pkt []byte, last bool, out *Batch) {
 
 // sendOpaque appends a packet as it is.
 func (o *Output) sendOpaque(pkt []byte, last bool, out *Batch) {
+	if o.Filter != nil && (o.Filter.DropMedia || o.Filter.Silence) {
+		return
+	}
 	to, ok := o.ready()
 	if !ok {
 		return
