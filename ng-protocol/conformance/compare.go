@@ -2,12 +2,18 @@ package conformance
 
 import (
 	"bufio"
+	"embed"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"path"
+	"slices"
 	"strings"
 )
+
+//go:embed *.exceptions
+var lists embed.FS
 
 // ErrStale means that exceptions of a list were never needed.
 var ErrStale = errors.New("conformance: stale exception")
@@ -55,6 +61,30 @@ func (list Exceptions) accept(scenario, difference string) bool {
 		}
 	}
 	return false
+}
+
+// String is the entry as it stands in a file.
+func (e Exception) String() string {
+	return fmt.Sprintf("%c %s | %s | %s", e.Sign, e.Scenario, e.Text, e.Reason)
+}
+
+// Used returns the entries that have accepted something.
+func (list Exceptions) Used() Exceptions {
+	return slices.DeleteFunc(slices.Clone(list), func(e *Exception) bool { return !e.used })
+}
+
+// Accepted returns the built-in list for a program, by the last part of its
+// path: rtpengine, mediad; empty for any other.
+func Accepted(program string) (Exceptions, error) {
+	f, err := lists.Open(path.Base(program) + ".exceptions")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return ParseExceptions(f)
 }
 
 // Stale returns an error for every exception that has accepted nothing.
@@ -105,7 +135,7 @@ func Check(r Runner, s Scenario, accepted Exceptions) Outcome {
 	o := Outcome{Scenario: s, Events: events, Err: err}
 	for _, e := range events {
 		if e.Want != nil {
-			o.Diff = append(o.Diff, difference(s, e, e.Want, e.Lines, accepted)...)
+			o.Diff = append(o.Diff, difference(r, s, e, e.Want, e.Lines, accepted)...)
 		}
 	}
 	return o
@@ -122,14 +152,17 @@ func Compare(reference, target Runner, s Scenario, accepted Exceptions) Outcome 
 	o := Outcome{Scenario: s, Events: ours, Err: err}
 	for i := range ours {
 		if i < len(theirs) {
-			o.Diff = append(o.Diff, difference(s, ours[i], theirs[i].Lines, ours[i].Lines, accepted)...)
+			o.Diff = append(o.Diff, difference(target, s, ours[i], theirs[i].Lines, ours[i].Lines, accepted)...)
 		}
 	}
 	return o
 }
 
 // difference returns a readable diff, nil if every difference is accepted.
-func difference(s Scenario, e Event, want, got []string, accepted Exceptions) []string {
+func difference(r Runner, s Scenario, e Event, want, got []string, accepted Exceptions) []string {
+	if r.Unordered {
+		want, got = unordered(want), unordered(got)
+	}
 	list := diffLines(want, got)
 	ok := true
 	for i, d := range list {

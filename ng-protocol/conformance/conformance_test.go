@@ -78,25 +78,25 @@ func TestNormalizer(t *testing.T) {
 		"a=ice-ufrag:mine", "a=rtcp:{port1+1}",
 		"m=audio 0 RTP/AVP 0", "m=audio 10000 RTP/AVP 0", "m=audio {port2} RTP/AVP 0",
 		"a=ice-pwd:{ice-pwd}",
-	}, n.body(strings.Join([]string{
+	}, unordered(n.body(strings.Join([]string{
 		"v=0", "c=IN IP4 203.0.113.1", "m=audio 30000 RTP/AVP 0",
 		"a=rtcp:30001", "a=ice-ufrag:mine",
 		"a=crypto:1 S2 inline:AAAA", "a=crypto:2 S1 inline:BBBB|2^31",
 		"a=candidate:x 1 UDP 5 203.0.113.1 30000 typ host",
 		"a=candidate:y 1 UDP 4 2001:db8::1 40000 typ host",
 		"m=audio 0 RTP/AVP 0", "m=audio 10000 RTP/AVP 0", "m=audio 30002 RTP/AVP 0", "a=ice-pwd:other", "",
-	}, "\r\n")))
+	}, "\r\n"))))
 }
 
 func TestExceptions(t *testing.T) {
 	list, err := ParseExceptions(strings.NewReader("# c\n\n- area/* | a=x* | why\n+ * | a=y | why\n"))
 	require.NoError(t, err)
 	s := Scenario{Name: "area/file: t"}
-	require.Nil(t, difference(s, Event{}, []string{"v=0", "a=x1"}, []string{"v=0"}, list))
+	require.Nil(t, difference(Runner{}, s, Event{}, []string{"v=0", "a=x1"}, []string{"v=0"}, list))
 	require.ErrorIs(t, list.Stale(), ErrStale)
-	require.NotNil(t, difference(s, Event{}, []string{"v=0"}, []string{"v=0", "a=x1"}, list), "the sign counts")
-	require.NotNil(t, difference(Scenario{Name: "other: t"}, Event{}, []string{"a=x1"}, nil, list), "the scenario counts")
-	require.Nil(t, difference(s, Event{}, nil, []string{"a=y"}, list))
+	require.NotNil(t, difference(Runner{}, s, Event{}, []string{"v=0"}, []string{"v=0", "a=x1"}, list), "the sign counts")
+	require.NotNil(t, difference(Runner{}, Scenario{Name: "other: t"}, Event{}, []string{"a=x1"}, nil, list), "the scenario counts")
+	require.Nil(t, difference(Runner{}, s, Event{}, nil, []string{"a=y"}, list))
 	require.NoError(t, list.Stale())
 	for _, bad := range []string{"x * | a | b", "- a | b", "- a | b | "} {
 		_, err := ParseExceptions(strings.NewReader(bad))
@@ -162,7 +162,7 @@ func TestCheckAgainstParrot(t *testing.T) {
 	require.Equal(t, []string{"p.txt:7: reply to offer (- expected, + got, ~ accepted)", "- result: ok", "- v=0", "+ result: pong"}, bad.Diff)
 	require.True(t, Compare(r, r, list[1], nil).Passed(), "two daemons that do the same differ in nothing")
 	var record strings.Builder
-	require.NoError(t, Write(&record, "## t\n> ping\n", []Event{{Line: 2, Lines: []string{"result: pong"}}}))
+	require.NoError(t, Write(&record, "## t\n> ping\n", []Event{{Line: 2, Lines: []string{"result: pong"}}}, false))
 	require.Equal(t, "## t\n> ping\n< pong\n", record.String())
 }
 

@@ -17,6 +17,8 @@ import (
 type Runner struct {
 	Target string // udp:host:port of the ng listener
 	Local  string // address of the parties' media sockets; default 127.0.0.9
+	// Unordered takes no offence at another order of attributes.
+	Unordered bool
 }
 
 // Event is what came back in one step, normalized.
@@ -36,6 +38,7 @@ func (r Runner) Play(s Scenario) ([]Event, error) {
 	}
 	defer l.conn.Close()
 	p := &play{runner: r, link: l, id: strings.ToLower(rand.Text()[:12]), parties: map[string]*party{}}
+	p.normal.names = map[int]string{}
 	defer p.end()
 	for _, step := range s.Steps {
 		event, err := p.step(step)
@@ -91,6 +94,7 @@ func (p *play) party(name string) (*party, error) {
 	q, err := newParty(host)
 	if err == nil {
 		p.parties[name] = q
+		p.normal.names[q.port()], p.normal.names[q.port()+1] = name, name+"+1"
 		for _, h := range p.heard {
 			h.tell(name, q)
 		}

@@ -1,0 +1,317 @@
+package conformance
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Fuzzer plays random conversations to two daemons and looks for differences.
+type Fuzzer struct {
+	// Connect gives the two daemons. It is called again when one of them has
+	// died, which is an end of the run if it gives an error.
+	Connect   func() (reference, target Runner, err error)
+	Accepted  Exceptions
+	Generator Generator
+	// Examples is how many minimal cases are kept of one kind; default 3.
+	Examples int
+
+	reference, target Runner
+}
+
+// Cluster is one kind of difference.
+type Cluster struct {
+	Kind  string // "offer: lacks a=rtcp"
+	Count int    // conversations that show it
+	Cases []Case // minimal ones
+}
+
+// Case is a conversation that cannot be made smaller without losing its
+// difference.
+type Case struct {
+	Scenario Scenario
+	Diff     []string
+}
+
+// Died is the beginning of the kind of a conversation that ended a daemon.
+const Died = "no more conversation: "
+
+// Run plays conversations first to first+count-1 until ctx ends and returns the
+// clusters, the most frequent first, and how many conversations were played.
+func (f Fuzzer) Run(ctx context.Context, first, count int) ([]Cluster, int, error) {
+	clusters := map[string]*Cluster{}
+	of := func(kind string) *Cluster {
+		if clusters[kind] == nil {
+			clusters[kind] = &Cluster{Kind: kind}
+		}
+		return clusters[kind]
+	}
+	played := 0
+	var fault error
+	f.reference, f.target, fault = f.Connect()
+	for n := first; n < first+count && ctx.Err() == nil && fault == nil; n++ {
+		s := f.Generator.Scenario(n)
+		o, kinds := f.play(s)
+		if played++; o.Err != nil {
+			who, _, _ := strings.Cut(o.Err.Error(), ":")
+			c := of(Died + who)
+			if c.Count++; c.Count <= cmp.Or(f.Examples, 3) {
+				c.Cases = append(c.Cases, Case{s, []string{o.Err.Error()}})
+			}
+			f.reference, f.target, fault = f.Connect()
+			continue
+		}
+		for _, kind := range kinds {
+			f.add(ctx, of(kind), s, o)
+		}
+	}
+	list := make([]Cluster, 0, len(clusters))
+	for _, c := range clusters {
+		list = append(list, *c)
+	}
+	slices.SortFunc(list, func(a, b Cluster) int {
+		return cmp.Or(cmp.Compare(b.Count, a.Count), strings.Compare(a.Kind, b.Kind))
+	})
+	return list, played, fault
+}
+
+// add counts a conversation, and makes it small while examples are wanted.
+func (f Fuzzer) add(ctx context.Context, c *Cluster, s Scenario, o Outcome) {
+	c.Count++
+	if len(c.Cases) >= cmp.Or(f.Examples, 3) || c.Count > 8 {
+		return
+	}
+	diff := o.Diff
+	small := shrink(s, func(try Scenario) bool {
+		if ctx.Err() != nil {
+			return false
+		}
+		o, kinds := f.play(try)
+		if o.Err != nil || !slices.Contains(kinds, c.Kind) {
+			return false
+		}
+		diff = o.Diff
+		return true
+	})
+	for _, known := range c.Cases {
+		if slices.Equal(shape(known.Scenario), shape(small)) {
+			return
+		}
+	}
+	c.Cases = append(c.Cases, Case{small, diff})
+}
+
+// shape is what tells minimal cases apart: their commands and keys.
+func shape(s Scenario) []string {
+	var list []string
+	for _, step := range s.Steps {
+		list = append(list, step.Command)
+		list = append(list, flat("", step.Keys)...)
+	}
+	return list
+}
+
+// play compares one conversation. A kind of difference has to show twice: two
+// random ports or keys that are equal by chance are none.
+func (f Fuzzer) play(s Scenario) (Outcome, []string) {
+	o, once := f.playOnce(s)
+	if len(once) == 0 {
+		return o, nil
+	}
+	o, twice := f.playOnce(s)
+	return o, slices.DeleteFunc(twice, func(kind string) bool { return !slices.Contains(once, kind) })
+}
+
+// playOnce names the kinds of the first difference; what follows that one is
+// mostly its consequence.
+func (f Fuzzer) playOnce(s Scenario) (Outcome, []string) {
+	theirs, err := f.reference.Play(s)
+	if err != nil {
+		return Outcome{Scenario: s, Err: fmt.Errorf("reference: %w", err)}, nil
+	}
+	ours, err := f.target.Play(s)
+	o := Outcome{Scenario: s, Events: ours}
+	if err != nil {
+		o.Err = fmt.Errorf("target: %w", err)
+		return o, nil
+	}
+	for i := range min(len(ours), len(theirs)) {
+		o.Diff = difference(f.target, s, ours[i], theirs[i].Lines, ours[i].Lines, f.Accepted)
+		if o.Diff != nil {
+			return o, kinds(s.Steps[i].Command, o.Diff[1:])
+		}
+	}
+	return o, nil
+}
+
+// kinds names the differences of one reply.
+func kinds(command string, diff []string) []string {
+	lacks, adds := map[string]bool{}, map[string]bool{} // by kind of line
+	gone, came := map[string]bool{}, map[string]bool{}  // whole lines
+	for _, d := range diff {
+		switch d[0] {
+		case '-':
+			gone[d[2:]], lacks[kindOf(d[2:])] = true, true
+		case '+':
+			came[d[2:]], adds[kindOf(d[2:])] = true, true
+		}
+	}
+	out := map[string]bool{}
+	for line := range gone {
+		kind := kindOf(line)
+		switch {
+		case came[line]:
+			out["order of "+kind] = true
+		case adds[kind]:
+			out["differs in "+kind] = true
+		default:
+			out["lacks "+kind] = true
+		}
+	}
+	for line := range came {
+		if kind := kindOf(line); !lacks[kind] {
+			out["adds "+kind] = true
+		}
+	}
+	list := slices.Sorted(maps.Keys(out))
+	for i := range list {
+		list[i] = command + ": " + list[i]
+	}
+	return list
+}
+
+// kindOf is the name of a line of an SDP; a text of the reply is its own.
+func kindOf(line string) string {
+	switch {
+	case strings.HasPrefix(line, "m="):
+		kind, _, _ := strings.Cut(line, " ")
+		return kind
+	case strings.HasPrefix(line, "a="):
+		name, _, _ := strings.Cut(line, ":")
+		return name
+	case len(line) > 1 && line[1] == '=':
+		return line[:2]
+	}
+	return line
+}
+
+// shrink leaves out whatever can be left out of a scenario so that fails stays
+// true, and returns what remains.
+func shrink(s Scenario, fails func(Scenario) bool) Scenario {
+	const most = 400 // tries, so that one case does not hold up a run
+	tries := 0
+	for changed := true; changed; {
+		changed = false
+		for i := 0; ; i++ {
+			smaller, ok := without(s, i)
+			if !ok {
+				break
+			}
+			if tries++; tries > most {
+				return s
+			}
+			if fails(smaller) {
+				s, changed = smaller, true
+				i--
+			}
+		}
+	}
+	return s
+}
+
+// without returns s without its i-th part: a step, a key, a member of a list
+// or dictionary, a media section, a line of an SDP or a format; big parts come
+// first. ok is false if there are not so many.
+func without(s Scenario, i int) (Scenario, bool) {
+	for at := len(s.Steps) - 1; at >= 0; at-- {
+		if i == 0 {
+			s.Steps = slices.Delete(slices.Clone(s.Steps), at, at+1)
+			return s, len(s.Steps) > 0
+		}
+		i--
+	}
+	for at := range s.Steps {
+		step := s.Steps[at]
+		keys, rest := withoutMember(step.Keys, i)
+		i = rest
+		if keys != nil {
+			step.Keys = keys.(map[string]any)
+		} else if step.Body, i = withoutLine(step.Body, i); i >= 0 {
+			continue
+		}
+		s.Steps = slices.Clone(s.Steps)
+		s.Steps[at] = step
+		return s, true
+	}
+	return s, false
+}
+
+// withoutMember returns v without its i-th member, counted through all depths;
+// or nil and how many are still to be skipped.
+func withoutMember(v any, i int) (any, int) {
+	switch v := v.(type) {
+	case map[string]any:
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			out := maps.Clone(v)
+			if i == 0 {
+				delete(out, key)
+				return out, -1
+			}
+			inner, rest := withoutMember(v[key], i-1)
+			if i = rest; inner != nil {
+				out[key] = inner
+				return out, -1
+			}
+		}
+	case []any:
+		for at := range v {
+			if i == 0 && len(v) > 1 {
+				return slices.Delete(slices.Clone(v), at, at+1), -1
+			}
+			i = max(0, i-1)
+		}
+	}
+	return nil, i
+}
+
+// withoutLine does the same with the sections, lines and formats of an SDP; the
+// number is -1 if something was left out.
+func withoutLine(body []string, i int) ([]string, int) {
+	for at := len(body) - 1; at >= 0; at-- {
+		if !strings.HasPrefix(body[at], "m=") {
+			continue
+		}
+		if i == 0 {
+			end := at + 1
+			for end < len(body) && !strings.HasPrefix(body[end], "m=") {
+				end++
+			}
+			return slices.Delete(slices.Clone(body), at, end), -1
+		}
+		i--
+	}
+	for at := range body {
+		if i == 0 {
+			return slices.Delete(slices.Clone(body), at, at+1), -1
+		}
+		i--
+	}
+	for at, line := range body {
+		words := strings.Split(line, " ")
+		if !strings.HasPrefix(line, "m=") || len(words) < 5 {
+			continue
+		}
+		for w := 3; w < len(words); w++ {
+			if i == 0 {
+				out := slices.Clone(body)
+				out[at] = strings.Join(slices.Delete(slices.Clone(words), w, w+1), " ")
+				return out, -1
+			}
+			i--
+		}
+	}
+	return body, i
+}
