@@ -220,11 +220,31 @@ func ParseRTCP(value string) (RTCP, bool) {
 
 // Payload is one payload type of an m= line with its a=rtpmap.
 type Payload struct {
-	Type     uint8  // 0–127
-	Encoding string // "PCMA", "telephone-event"; empty if unknown
-	Clock    int    // Hz; 0 if unknown
-	Channels int    // 1 if absent
-	Format   string // of a=fmtp, as written
+	Type     uint8    // 0–127
+	Encoding string   // "PCMA", "telephone-event"; empty if unknown
+	Clock    int      // Hz; 0 if unknown
+	Channels int      // 1 if absent
+	Format   string   // of a=fmtp, as written
+	Feedback []string // of a=rtcp-fb, as written
+}
+
+// RTPMap returns the value of a=rtpmap, for a payload type that nothing is
+// known of with an empty name and a clock of 0.
+func (p Payload) RTPMap() string {
+	s := strconv.Itoa(int(p.Type)) + " " + p.Encoding + "/" + strconv.Itoa(p.Clock)
+	if p.Channels > 1 {
+		s += "/" + strconv.Itoa(p.Channels)
+	}
+	return s
+}
+
+// ParsePtime reads the value of a=ptime in milliseconds; 0 if there is none.
+func ParsePtime(value string) int {
+	n, err := strconv.ParseUint(strings.TrimSpace(value), 10, 16)
+	if err != nil {
+		return 0
+	}
+	return int(n)
 }
 
 // staticPayload returns a payload type that needs no a=rtpmap (RFC 3551 §6).
@@ -248,9 +268,9 @@ func staticPayload(pt uint8) (Payload, bool) {
 	case 9:
 		p.Encoding = "G722"
 	case 10:
-		p.Encoding, p.Clock, p.Channels = "L16", 44100, 2
-	case 11:
 		p.Encoding, p.Clock = "L16", 44100
+	case 11:
+		p.Encoding, p.Clock, p.Channels = "L16", 44100, 2
 	case 12:
 		p.Encoding = "QCELP"
 	case 13:
@@ -287,7 +307,7 @@ func staticPayload(pt uint8) (Payload, bool) {
 
 // ParseRTPMap reads the value of a=rtpmap into p.
 func ParseRTPMap(value string) (Payload, bool) {
-	pt, rest, ok := splitPayload(value)
+	pt, rest, ok := SplitPayload(value)
 	if !ok {
 		return Payload{}, false
 	}
@@ -308,8 +328,9 @@ func ParseRTPMap(value string) (Payload, bool) {
 	return p, p.Encoding != ""
 }
 
-// splitPayload takes "96 rest" apart.
-func splitPayload(value string) (uint8, string, bool) {
+// SplitPayload takes the value of an attribute of one payload type apart:
+// "96 rest".
+func SplitPayload(value string) (uint8, string, bool) {
 	value = strings.TrimLeft(value, " \t")
 	number, rest, _ := strings.Cut(value, " ")
 	pt, err := strconv.ParseUint(number, 10, 8)
@@ -320,7 +341,7 @@ func splitPayload(value string) (uint8, string, bool) {
 }
 
 // Payloads returns the payload types of the section in the order of its m=
-// line, each once, with names from a=rtpmap or RFC 3551.
+// line, with names from a=rtpmap or RFC 3551.
 func (s *Section) Payloads() []Payload {
 	m, _, ok := s.Media()
 	if !ok {
@@ -328,29 +349,34 @@ func (s *Section) Payloads() []Payload {
 	}
 	maps := make(map[uint8]Payload)
 	formats := make(map[uint8]string)
-	for a := range s.Attributes("rtpmap", "fmtp") {
+	feedback := make(map[uint8][]string)
+	for a := range s.Attributes("rtpmap", "fmtp", "rtcp-fb") {
 		if a.Name == "rtpmap" {
 			if p, ok := ParseRTPMap(a.Value); ok {
 				maps[p.Type] = p
 			}
-		} else if pt, rest, ok := splitPayload(a.Value); ok {
+			continue
+		}
+		switch pt, rest, ok := SplitPayload(a.Value); {
+		case !ok:
+		case a.Name == "fmtp":
 			formats[pt] = rest
+		default:
+			feedback[pt] = append(feedback[pt], rest)
 		}
 	}
-	list := make([]Payload, 0, min(len(m.Formats), 128))
-	var seen [128]bool
+	list := make([]Payload, 0, min(len(m.Formats), MaxPayloads))
 	for _, f := range m.Formats {
-		n, err := strconv.ParseUint(f, 10, 8)
-		if err != nil || n > 127 || seen[n] {
+		n, err := strconv.ParseUint(strings.TrimPrefix(f, "+"), 10, 32)
+		if err != nil || n > 127 || len(list) == MaxPayloads {
 			continue
 		}
 		pt := uint8(n)
-		seen[n] = true
 		p, ok := maps[pt]
 		if !ok {
 			p, _ = staticPayload(pt)
 		}
-		p.Format = formats[pt]
+		p.Format, p.Feedback = formats[pt], feedback[pt]
 		list = append(list, p)
 	}
 	return list

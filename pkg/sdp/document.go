@@ -16,6 +16,8 @@ const (
 	MaxBytes  = 64 << 10 // of a body
 	MaxLines  = 4096     // in a body
 	MaxMedias = 256      // m= lines in a body
+
+	MaxPayloads = 256 // payload types of one media
 )
 
 // Errors of Parse.
@@ -24,14 +26,17 @@ var (
 	ErrNoSDP  = errors.New("sdp: not a session description")
 )
 
+// eol ends the lines that are added, whatever ends the received ones.
+const eol = "\r\n"
+
 // Document is a session description under edit. It is not safe for concurrent
 // use.
 type Document struct {
 	src     []byte
-	eol     string
 	lines   []line
 	session Section
 	medias  []*Section
+	tail    []byte
 }
 
 // line is one line of the input and what is to become of it.
@@ -54,7 +59,7 @@ type Section struct {
 }
 
 // Parse indexes body. It fails only if the body exceeds the bounds or does not
-// begin with a line of the form "v=…" (blank lines before it are tolerated).
+// begin with a line of the form "v=…". A blank line ends the body.
 // The document keeps its own copy of body.
 func Parse(body []byte) (*Document, error) {
 	if len(body) > MaxBytes {
@@ -86,7 +91,7 @@ func ParseFragment(body []byte) (*Document, error) {
 }
 
 func index(src []byte) (*Document, error) {
-	d := &Document{src: src, eol: "\r\n", lines: make([]line, 0, bytes.Count(src, []byte{'\n'})+1)}
+	d := &Document{src: src, lines: make([]line, 0, bytes.Count(src, []byte{'\n'})+1)}
 	d.session.doc = d
 	section := &d.session
 	for pos := 0; pos < len(src); {
@@ -94,8 +99,9 @@ func index(src []byte) (*Document, error) {
 			return nil, fmt.Errorf("%w: more than %d lines", ErrTooBig, MaxLines)
 		}
 		l := cut(src, pos)
-		if len(d.lines) == 0 && l.next-l.end == 1 {
-			d.eol = string(src[l.end:l.next]) // bare LF (or bare CR)
+		if l.start == l.end && len(d.lines) > 0 {
+			d.tail = tail(src[pos:])
+			break
 		}
 		if l.typ == 'm' {
 			if len(d.medias) == MaxMedias {
@@ -112,16 +118,24 @@ func index(src []byte) (*Document, error) {
 	return d, nil
 }
 
-// cut finds the line that begins at pos: it ends with CRLF, LF, a CR alone or
-// the end of the input.
+// tail is what stays of the blank line that ends a body early: nothing, unless
+// it is the very end and a bare LF.
+func tail(rest []byte) []byte {
+	if len(rest) == 1 {
+		return rest
+	}
+	return nil
+}
+
+// cut finds the line that begins at pos: it ends with CRLF, LF or the end of
+// the input.
 func cut(src []byte, pos int) line {
 	l := line{start: pos, end: len(src), next: len(src)}
-	if n := bytes.IndexAny(src[pos:], "\r\n"); n >= 0 {
-		l.end = pos + n
-		l.next = l.end + 1
-		if src[l.end] == '\r' && l.next < len(src) && src[l.next] == '\n' {
-			l.next++
-		}
+	if n := bytes.IndexByte(src[pos:], '\n'); n >= 0 {
+		l.end, l.next = pos+n, pos+n+1
+	}
+	if l.end > pos && src[l.end-1] == '\r' {
+		l.end--
 	}
 	if l.end-l.start >= 2 && src[l.start+1] == '=' {
 		l.typ = src[l.start]
@@ -136,11 +150,11 @@ func (d *Document) Session() *Section { return &d.session }
 func (d *Document) Medias() []*Section { return d.medias }
 
 // Bytes emits the document with all edits. Without edits it returns the bytes
-// that were parsed.
+// that were parsed, up to a blank line that ended them early.
 func (d *Document) Bytes() []byte {
 	out := make([]byte, 0, len(d.src)+512)
 	for _, text := range d.session.head {
-		out = d.appendLine(out, text)
+		out = appendLine(out, text)
 	}
 	for i := range d.lines {
 		l := &d.lines[i]
@@ -156,18 +170,18 @@ func (d *Document) Bytes() []byte {
 			continue
 		}
 		// Behind a last line without an ending, or what is left of it.
-		if n := len(out); n > 0 && out[n-1] != '\n' && out[n-1] != '\r' {
-			out = append(out, d.eol...)
+		if n := len(out); n > 0 && out[n-1] != '\n' {
+			out = append(bytes.TrimSuffix(out, []byte("\r")), eol...)
 		}
 		for _, text := range l.after {
-			out = d.appendLine(out, text)
+			out = appendLine(out, text)
 		}
 	}
-	return out
+	return append(out, d.tail...)
 }
 
-func (d *Document) appendLine(out []byte, text string) []byte {
-	return append(append(out, text...), d.eol...)
+func appendLine(out []byte, text string) []byte {
+	return append(append(out, text...), eol...)
 }
 
 // ending returns the line ending that l had.

@@ -16,23 +16,22 @@ const phone = "v=0\r\no=- 1 2 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt
 // nasty are bodies from the field that strict parsers reject or change.
 func nasty() map[string]string {
 	return map[string]string{
-		"t38":               phone + "m=image 4004 udptl t38\r\na=T38FaxVersion:0\r\n",
-		"gb28181":           "v=0\r\no=3402 0 0 IN IP4 192.0.2.1\r\ns=Play\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=video 6000 RTP/AVP 96\r\na=rtpmap:96 PS/90000\r\ny=0100000001\r\nf=v/////a///\r\n",
-		"no s= nor t=":      "v=0\r\no=- 1 2 IN IP4 192.0.2.1\r\nc=IN IP4 192.0.2.1\r\nm=audio 4000 RTP/AVP 8\r\n",
-		"a= before t=":      "v=0\r\no=- 1 2 IN IP4 192.0.2.1\r\ns=-\r\na=x\r\nt=0 0\r\nc=IN IP4 192.0.2.1\r\nb=AS:1\r\nm=audio 4000 RTP/AVP 8\r\n",
-		"no final newline":  strings.TrimSuffix(phone, "\r\n"),
-		"LF only":           strings.ReplaceAll(phone, "\r\n", "\n"),
-		"bare CR":           strings.ReplaceAll(phone, "\r\n", "\r"),
-		"mixed line ends":   strings.Replace(phone, "\r\n", "\n", 3),
-		"two c= lines":      phone + "c=IN IP4 192.0.2.3\r\n",
-		"23-digit id":       strings.Replace(phone, "o=- 1 2", "o=- 12345678901234567890123 00098765432109876543210", 1),
-		"user with spaces":  strings.Replace(phone, "o=-", "o=John Q.  Public", 1),
-		"leading zeros":     strings.Replace(phone, "o=- 1 2", "o=- 0001 0002", 1),
-		"trailing spaces":   strings.ReplaceAll(phone, "sendrecv", "sendrecv  "),
-		"a=foo:":            phone + "a=foo:\r\na=:\r\na=\r\n",
-		"junk":              phone + "hello\r\n\r\n=\r\n\x00\xff\r\n",
-		"blank lines first": "\r\n" + phone,
-		"blank lines last":  phone + "\r\n\r\n",
+		"t38":              phone + "m=image 4004 udptl t38\r\na=T38FaxVersion:0\r\n",
+		"gb28181":          "v=0\r\no=3402 0 0 IN IP4 192.0.2.1\r\ns=Play\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=video 6000 RTP/AVP 96\r\na=rtpmap:96 PS/90000\r\ny=0100000001\r\nf=v/////a///\r\n",
+		"no s= nor t=":     "v=0\r\no=- 1 2 IN IP4 192.0.2.1\r\nc=IN IP4 192.0.2.1\r\nm=audio 4000 RTP/AVP 8\r\n",
+		"a= before t=":     "v=0\r\no=- 1 2 IN IP4 192.0.2.1\r\ns=-\r\na=x\r\nt=0 0\r\nc=IN IP4 192.0.2.1\r\nb=AS:1\r\nm=audio 4000 RTP/AVP 8\r\n",
+		"no final newline": strings.TrimSuffix(phone, "\r\n"),
+		"LF only":          strings.ReplaceAll(phone, "\r\n", "\n"),
+		"mixed line ends":  strings.Replace(phone, "\r\n", "\n", 3),
+		"two c= lines":     phone + "c=IN IP4 192.0.2.3\r\n",
+		"23-digit id":      strings.Replace(phone, "o=- 1 2", "o=- 12345678901234567890123 00098765432109876543210", 1),
+		"user with spaces": strings.Replace(phone, "o=-", "o=John Q.  Public", 1),
+		"leading zeros":    strings.Replace(phone, "o=- 1 2", "o=- 0001 0002", 1),
+		"trailing spaces":  strings.ReplaceAll(phone, "sendrecv", "sendrecv  "),
+		"a=foo:":           phone + "a=foo:\r\na=:\r\na=\r\n",
+		"junk":             phone + "hello\r\n=\r\n\x00\xff\r\n",
+		"CR within a line": phone + "a=x\ra=y\r\r\n",
+		"LF at the end":    phone + "\n",
 	}
 }
 
@@ -68,7 +67,7 @@ func TestRefused(t *testing.T) {
 		"no v=":           "o=- 1 2 IN IP4 192.0.2.1\r\n",
 		"only blank":      "\r\n\r\n",
 		"too many bytes":  "v=0\r\n" + strings.Repeat("a", MaxBytes),
-		"too many lines":  "v=0\r\n" + strings.Repeat("\n", MaxLines),
+		"too many lines":  "v=0\r\n" + strings.Repeat("a\n", MaxLines),
 		"too many medias": "v=0\r\n" + strings.Repeat("m=x\n", MaxMedias+1),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -76,14 +75,14 @@ func TestRefused(t *testing.T) {
 			require.Error(t, err)
 		})
 	}
-	_, err := Parse([]byte("v=0\r\n" + strings.Repeat("\n", MaxLines)))
+	_, err := Parse([]byte("v=0\r\n" + strings.Repeat("a\n", MaxLines)))
 	require.ErrorIs(t, err, ErrTooBig)
 	_, err = Parse([]byte("x"))
 	require.ErrorIs(t, err, ErrNoSDP)
 }
 
 func TestEdits(t *testing.T) {
-	d, err := Parse([]byte(strings.ReplaceAll(phone, "\r\n", "\n")))
+	d, err := Parse([]byte(phone))
 	require.NoError(t, err)
 	_, conn, ok := d.Session().Connection()
 	require.True(t, ok)
@@ -117,7 +116,7 @@ c=IN IP4 192.0.2.2
 a=rtpmap:96 H264/90000
 a=mid:2
 a=evil
-`, string(d.Bytes()))
+`, strings.ReplaceAll(string(d.Bytes()), "\r\n", "\n"))
 }
 
 func TestAppendWithoutFinalNewline(t *testing.T) {
@@ -127,11 +126,49 @@ func TestAppendWithoutFinalNewline(t *testing.T) {
 	require.Equal(t, "v=0\r\nm=audio 1 RTP/AVP 0\r\na=x\r\n", string(d.Bytes()))
 }
 
-func TestAppendBeforeBlankLines(t *testing.T) {
-	d, err := Parse([]byte("v=0\nm=audio 1 RTP/AVP 0\n\n\n"))
-	require.NoError(t, err)
-	d.Medias()[0].Append("a=x")
-	require.Equal(t, "v=0\nm=audio 1 RTP/AVP 0\na=x\n\n\n", string(d.Bytes()))
+func TestBlankLineEndsTheBody(t *testing.T) {
+	for body, want := range map[string]string{
+		"v=0\nm=audio 1 RTP/AVP 0\n\n\n":              "v=0\nm=audio 1 RTP/AVP 0\na=x\r\n",
+		"v=0\nm=audio 1 RTP/AVP 0\r\n\r\nm=x 1 y\r\n": "v=0\nm=audio 1 RTP/AVP 0\r\na=x\r\n",
+		"v=0\nm=audio 1 RTP/AVP 0\n\n":                "v=0\nm=audio 1 RTP/AVP 0\na=x\r\n\n",
+	} {
+		d, err := Parse([]byte(body))
+		require.NoError(t, err)
+		require.Len(t, d.Medias(), 1)
+		d.Medias()[0].Append("a=x")
+		require.Equal(t, want, string(d.Bytes()))
+	}
+}
+
+func TestCheck(t *testing.T) {
+	for name, body := range map[string]string{
+		"phone":            phone,
+		"LF only":          strings.ReplaceAll(phone, "\r\n", "\n"),
+		"no o=, s= nor t=": "v=0\r\nc=IN IP6 ::1\r\nm=audio 4000 RTP/AVP 8\r\n",
+		"all types":        "v=0\r\no=a b c 1 1 IN IP4 x\r\ns=\r\ni=\r\nu=\r\ne=\r\np=\r\nb=\r\nt=\r\nr=\r\nz=\r\nk=\r\na=\r\n",
+		"text behind c=":   "v=0\r\nc=IN IP4 192.0.2.1 x\r\n",
+	} {
+		d, err := Parse([]byte(body))
+		require.NoError(t, err, name)
+		require.NoError(t, d.Check(), name)
+	}
+	for name, line := range map[string]string{
+		"no type": "hello", "unknown type": "y=1", "second v=": "v=0", "short o=": "o=- 1 1 IN IP4", "name": "c=IN IP4 localhost",
+		"other family": "c=IN IP4 ::1", "TTL": "c=IN IP4 224.0.0.1/127", "two spaces": "c=IN  IP4 192.0.2.1", "no number": "m=audio x RTP/AVP 0",
+		"no protocol": "m=audio 1", "count of 0": "m=audio 1/0 RTP/AVP 0",
+	} {
+		d, err := Parse([]byte("v=0\r\n" + line + "\r\n"))
+		require.NoError(t, err, name)
+		require.ErrorIs(t, d.Check(), ErrSyntax, name)
+	}
+	for name, body := range map[string]string{
+		"version": "v=1\r\n", "two c= lines": phone + "c=IN IP4 192.0.2.3\r\n", "s= of a media": phone + "s=x\r\n",
+		"two o= lines": "v=0\r\no=- 1 1 IN IP4 x\r\no=- 1 1 IN IP4 x\r\n",
+	} {
+		d, err := Parse([]byte(body))
+		require.NoError(t, err, name)
+		require.ErrorIs(t, d.Check(), ErrSyntax, name)
+	}
 }
 
 func TestDeletedLastLineWithoutNewline(t *testing.T) {
@@ -141,7 +178,7 @@ func TestDeletedLastLineWithoutNewline(t *testing.T) {
 	require.True(t, ok)
 	d.Medias()[0].Delete(a.Line)
 	d.Medias()[0].Append("a=y")
-	require.Equal(t, "v=0\nm=audio 1 RTP/AVP 0\na=y\n", string(d.Bytes()))
+	require.Equal(t, "v=0\nm=audio 1 RTP/AVP 0\na=y\r\n", string(d.Bytes()))
 }
 
 func TestEditsAreSeen(t *testing.T) {

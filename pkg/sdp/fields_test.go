@@ -148,15 +148,16 @@ func TestSmallAttributes(t *testing.T) {
 }
 
 func TestPayloads(t *testing.T) {
-	d, err := Parse([]byte("v=0\r\nm=audio 1 RTP/AVP 111 0 9 101 127 300 x 0 111\r\n" +
+	d, err := Parse([]byte("v=0\r\nm=audio 1 RTP/AVP 111 0 9 101 127 300 x 0\r\na=rtcp-fb:111 nack\r\na=rtcp-fb:* x\r\na=rtcp-fb:111 nack pli\r\n" +
 		"a=rtpmap:111 opus/48000/2\r\na=fmtp:111 minptime=10;useinbandfec=1\r\na=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\na=rtpmap:9 broken/x\r\n"))
 	require.NoError(t, err)
 	require.Equal(t, []Payload{
-		{111, "opus", 48000, 2, "minptime=10;useinbandfec=1"},
-		{0, "PCMU", 8000, 1, ""},
-		{9, "G722", 8000, 1, ""},
-		{101, "telephone-event", 8000, 1, "0-15"},
-		{127, "", 0, 1, ""},
+		{111, "opus", 48000, 2, "minptime=10;useinbandfec=1", []string{"nack", "nack pli"}},
+		{0, "PCMU", 8000, 1, "", nil},
+		{9, "G722", 8000, 1, "", nil},
+		{101, "telephone-event", 8000, 1, "0-15", nil},
+		{127, "", 0, 1, "", nil},
+		{0, "PCMU", 8000, 1, "", nil},
 	}, d.Medias()[0].Payloads())
 	require.Nil(t, d.Session().Payloads())
 }

@@ -126,13 +126,9 @@ func (s *Section) InsertAfter(line Line, text string) {
 	l.after = append(l.after, oneLine(text))
 }
 
-// Append puts text at the end of the section, before blank lines that close
-// the body.
+// Append puts text at the end of the section.
 func (s *Section) Append(text string) {
 	at := s.last - 1
-	for at > s.first && s.doc.lines[at].start == s.doc.lines[at].end {
-		at--
-	}
 	if at < s.first {
 		s.head = append(s.head, oneLine(text))
 		return

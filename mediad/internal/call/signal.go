@@ -2,10 +2,12 @@ package call
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 
 	"github.com/tandem-sbc/tandem/mediad/internal/negotiate"
+	"github.com/tandem-sbc/tandem/mediad/internal/ports"
 	ng "github.com/tandem-sbc/tandem/ng-protocol"
 	"github.com/tandem-sbc/tandem/pkg/sdp"
 	"go.uber.org/zap"
@@ -53,8 +55,8 @@ func (r *Registry) Answer(req *ng.Request) (string, error) {
 	c := r.find(req.CallID)
 	if c == nil {
 		// A broken body is told first, as rtpengine does.
-		if _, err := sdp.Parse([]byte(req.SDP)); err != nil {
-			return "", fmt.Errorf("%w: %w", ng.ReasonSDPParse, err)
+		if err := negotiate.CheckBody(req.SDP); err != nil {
+			return "", err
 		}
 		return "", ng.ReasonUnknownCallID
 	}
@@ -165,6 +167,7 @@ func (p *provision) locals(medias []*media, sides []negotiate.Side) ([]negotiate
 	for i, m := range medias {
 		l := &sides[i].Local
 		if !l.Active || m.pair == nil {
+			out[i].Address = p.address(l)
 			continue
 		}
 		out[i] = negotiate.LocalMedia{
@@ -189,6 +192,17 @@ func (p *provision) locals(medias []*media, sides []negotiate.Side) ([]negotiate
 		}
 	}
 	return out, nil
+}
+
+// address is the one that a side without ports would have.
+func (p *provision) address(l *negotiate.Local) netip.Addr {
+	family := familyOf(l.Family)
+	for _, a := range p.call.registry.cfg.Ports.Addresses(l.Interface) {
+		if family == ports.AnyFamily || family == ports.FamilyOf(a.Local) {
+			return a.Public()
+		}
+	}
+	return netip.Addr{}
 }
 
 func (p *provision) fingerprint(hash string) (sdp.Fingerprint, error) {

@@ -67,29 +67,25 @@ func offered(list []sdp.Payload, c sdp.Payload) bool {
 	})
 }
 
-// filterCodecs takes the payload types that the receiver of an RTP media is not
-// told out of its m= line and attributes.
-func (p *Plan) filterCodecs(i int, section *sdp.Section, m *sdp.Media) {
-	kept := p.To.Sides[i].Local.Payloads
-	if !p.To.Sides[i].Local.Active || len(kept) == 0 ||
-		len(kept) == len(p.From.Sides[i].Remote.Payloads) && !p.reorders() {
-		return
+// formats are the payload types as in an m= line.
+func formats(list []sdp.Payload) []string {
+	out := make([]string, len(list))
+	for i := range list {
+		out[i] = strconv.Itoa(int(list[i].Type))
 	}
-	gone := func(format string) bool {
-		n, err := strconv.ParseUint(format, 10, 8)
-		return err == nil && n <= 127 &&
-			!slices.ContainsFunc(kept, func(c sdp.Payload) bool { return uint64(c.Type) == n })
-	}
-	m.Formats = slices.DeleteFunc(slices.Clone(m.Formats), gone)
-	if p.reorders() {
-		place := func(format string) int {
-			return slices.IndexFunc(kept, func(c sdp.Payload) bool { return strconv.Itoa(int(c.Type)) == format })
+	return out
+}
+
+// writeCodecs describes the payload types of an RTP media.
+func writeCodecs(section *sdp.Section, list []sdp.Payload) {
+	for _, c := range list {
+		n := strconv.Itoa(int(c.Type))
+		section.Append("a=rtpmap:" + c.RTPMap())
+		if c.Format != "" {
+			section.Append("a=fmtp:" + n + " " + c.Format)
 		}
-		slices.SortStableFunc(m.Formats, func(a, b string) int { return place(a) - place(b) })
-	}
-	for a := range section.Attributes("rtpmap", "fmtp", "rtcp-fb") {
-		if format, _, _ := strings.Cut(strings.TrimSpace(a.Value), " "); gone(format) {
-			section.Delete(a.Line)
+		for _, f := range c.Feedback {
+			section.Append("a=rtcp-fb:" + strings.TrimRight(n+" "+f, " "))
 		}
 	}
 }

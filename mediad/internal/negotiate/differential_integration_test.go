@@ -80,7 +80,7 @@ func normalizeSection(s *sdp.Section, prefix string, m sdp.Media) []string {
 			if l.Type != 0 {
 				fixed = append(fixed, prefix+string(l.Type)+"="+l.Value)
 			}
-		case m.Type != "" && m.Port == 0, ofFeedback(a.Name), l.Value == "sendrecv", a.Name == "tls-id", a.Name == "ptime":
+		case m.Type != "" && m.Port == 0, l.Value == "sendrecv", a.Name == "tls-id", a.Name == "ptime":
 		case a.Name == "rtpmap" && len(strings.Fields(a.Value)[0]) < 3 && strings.Fields(a.Value)[0] < "35":
 		case a.Name == "crypto":
 			c, _ := sdp.ParseCrypto(a.Value)

@@ -135,7 +135,7 @@ func exchange(t *testing.T, call *ports, req *ng.Request, from, to string) {
 	for i := range again.Medias() {
 		l := &plan.To.Sides[i].Local
 		m, _, _ := again.Medias()[i].Media()
-		if l.Active && m.Port == 0 || !l.Active && m.Port != 0 && relayed(m.Protocol) {
+		if l.Active && m.Port == 0 || !l.Active && m.Port != 0 && relayed(m.Type) {
 			t.Fatalf("media %d: active %v but port %d", i, l.Active, m.Port)
 		}
 		if a, ok := again.Medias()[i].Attribute("crypto"); ok && l.Active && !l.Raw && !secure(l.Protocol) {

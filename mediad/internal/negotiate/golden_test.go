@@ -56,6 +56,7 @@ func (c *ports) locals(p *Party) []LocalMedia {
 	for i := range p.Sides {
 		l := &p.Sides[i].Local
 		if !l.Active {
+			list[i].Address = address(l)
 			continue
 		}
 		m := LocalMedia{

@@ -2,6 +2,7 @@ package negotiate
 
 import (
 	ng "github.com/tandem-sbc/tandem/ng-protocol"
+	"github.com/tandem-sbc/tandem/pkg/sdp"
 )
 
 // offerICE settles ICE of both sides for an offer of media i. Each side runs
@@ -93,5 +94,30 @@ func (l *LocalICE) meet(remoteLite bool) {
 		l.Controlling = true
 	case !remoteLite && l.Mode == ICELite:
 		l.Controlling = false
+	}
+}
+
+// writeICE writes credentials and candidates.
+func (p *Plan) writeICE(section *sdp.Section, l *Local, local *LocalMedia) {
+	if l.ICE.Mode == ICENone {
+		return
+	}
+	section.Append("a=ice-ufrag:" + local.ICEUfrag)
+	section.Append("a=ice-pwd:" + local.ICEPwd)
+	if l.ICE.Trickle {
+		section.Append("a=ice-options:trickle")
+	}
+	ports := []uint16{local.RTPPort}
+	if l.RTCPPort {
+		ports = append(ports, local.RTCPPort)
+	}
+	for n, port := range ports {
+		section.Append("a=candidate:" + hostCandidate(local.Address, n+1, port, l.ICE.RelayOnly).String())
+	}
+	for _, c := range local.Candidates {
+		section.Append("a=candidate:" + c.String())
+	}
+	if l.ICE.Trickle {
+		section.Append("a=end-of-candidates")
 	}
 }

@@ -150,3 +150,25 @@ func (p *Plan) setHash(d *LocalDTLS) {
 
 // stop ends DTLS; the generation stays, so that the next one is new.
 func (d *LocalDTLS) stop() { *d = LocalDTLS{Generation: d.Generation, Passive: d.Passive} }
+
+// writeKeys writes the lines of SDES and DTLS.
+func (p *Plan) writeKeys(section *sdp.Section, l *Local, local *LocalMedia) {
+	for n, line := range l.SDES.Lines {
+		section.Append("a=crypto:" + writeCrypto(line, local.Keys[n], p.req))
+	}
+	if l.DTLS.Role == DTLSNone {
+		return
+	}
+	setup := sdp.SetupActPass // RFC 8842 §5.2: in every offer
+	if p.req.Command == ng.CommandAnswer {
+		setup = sdp.SetupActive
+		if l.DTLS.Role == DTLSPassive {
+			setup = sdp.SetupPassive
+		}
+	}
+	section.Append("a=setup:" + setup.String())
+	section.Append("a=fingerprint:" + local.Fingerprint.String())
+	if local.TLSID != "" && !p.req.Flags.Has(ng.FlagNoTLSID) {
+		section.Append("a=tls-id:" + local.TLSID)
+	}
+}

@@ -1,6 +1,11 @@
 package negotiate
 
-import ng "github.com/tandem-sbc/tandem/ng-protocol"
+import (
+	"strconv"
+
+	ng "github.com/tandem-sbc/tandem/ng-protocol"
+	"github.com/tandem-sbc/tandem/pkg/sdp"
+)
 
 // offerMux settles rtcp-mux (RFC 5761) of both sides for an offer. A receiver
 // that is known keeps what it has unless a flag says otherwise.
@@ -55,4 +60,25 @@ func (p *Plan) answerMux(from, to *Side) {
 
 func (l *Local) dropRTCP() {
 	l.RTCPPort, l.RTCPMux, l.RTCPMuxOffered, l.RTCPMuxAnswer = false, false, false, MuxFollow
+}
+
+// writeRTCP writes a=rtcp (RFC 3605) and a=rtcp-mux.
+func (p *Plan) writeRTCP(section *sdp.Section, l *Local, local *LocalMedia) {
+	if l.Raw {
+		return
+	}
+	port := local.RTPPort
+	if l.RTCPPort {
+		port = local.RTCPPort
+	}
+	switch value := "a=rtcp:" + strconv.Itoa(int(port)); {
+	case p.req.Flags.Has(ng.FlagNoRTCPAttribute):
+	case p.req.Flags.Has(ng.FlagFullRTCPAttribute):
+		section.Append(value + " " + sdp.AddressOf(local.Address).String())
+	default:
+		section.Append(value)
+	}
+	if l.RTCPMux || l.RTCPMuxOffered && p.req.Command != ng.CommandAnswer {
+		section.Append("a=rtcp-mux")
+	}
 }

@@ -7,22 +7,26 @@ import (
 	"github.com/tandem-sbc/tandem/pkg/sdp"
 )
 
-// operate applies the attribute operations of "sdp-attr" to the rewritten
-// body. They see the lines that were received and stayed, not those that we
-// have written.
-func (p *Plan) operate() {
-	for _, op := range p.req.SDPAttr {
+// operate applies the attribute operations of "sdp-attr" to body, which has been
+// rewritten.
+func operate(body []byte, operations []ng.SDPAttr) (*sdp.Document, error) {
+	doc, err := sdp.Parse(body)
+	if err != nil {
+		return nil, err
+	}
+	for _, op := range operations {
 		switch op.Section {
 		case "global", "session":
-			apply(p.doc.Session(), op)
+			apply(doc.Session(), op)
 		default:
-			for _, section := range p.doc.Medias() {
+			for _, section := range doc.Medias() {
 				if m, _, ok := section.Media(); ok && (op.Section == "none" || op.Section == m.Type) {
 					apply(section, op)
 				}
 			}
 		}
 	}
+	return doc, nil
 }
 
 func apply(section *sdp.Section, op ng.SDPAttr) {

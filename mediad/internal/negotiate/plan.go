@@ -52,6 +52,8 @@ type Plan struct {
 	opts     Options
 	doc      *sdp.Document
 	previous []Remote // what From said before, for each media
+
+	overridden bool // the address in the body is that of "media address"
 }
 
 // NewPlan reads req.SDP, the body of an offer or an answer (req.Command tells
@@ -68,8 +70,8 @@ func NewPlan(req *ng.Request, from, to Party, opts Options) (*Plan, error) {
 		return p, p.readFragment()
 	}
 	var err error
-	if p.doc, err = sdp.Parse([]byte(req.SDP)); err != nil {
-		return nil, fmt.Errorf("%w: %w", ng.ReasonSDPParse, err)
+	if p.doc, err = parse(req.SDP); err != nil {
+		return nil, err
 	}
 	if p.isLooped() {
 		p.Untouched = true
@@ -95,6 +97,25 @@ func NewPlan(req *ng.Request, from, to Party, opts Options) (*Plan, error) {
 		}
 	}
 	return p, nil
+}
+
+// parse reads a body. The error wraps ng.ReasonSDPParse.
+func parse(body string) (*sdp.Document, error) {
+	doc, err := sdp.Parse([]byte(body))
+	if err == nil {
+		err = doc.Check()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ng.ReasonSDPParse, err)
+	}
+	return doc, nil
+}
+
+// CheckBody reports what is wrong with a body that no call is known for. The
+// error wraps ng.ReasonSDPParse.
+func CheckBody(body string) error {
+	_, err := parse(body)
+	return err
 }
 
 // readRemotes fills the remote part of From's sides and makes both parties
@@ -141,7 +162,7 @@ func (p *Plan) bundle() []string {
 func (p *Plan) offer(i int) {
 	from, to := &p.From.Sides[i], &p.To.Sides[i]
 	remote := &from.Remote
-	active := !remote.Rejected && relayed(remote.Protocol)
+	active := !remote.Rejected && relayed(remote.Type)
 	if !active {
 		from.release()
 		to.release()
@@ -149,7 +170,11 @@ func (p *Plan) offer(i int) {
 	from.Local.Protocol = remote.Protocol
 	to.Local.Protocol = p.targetProtocol(from, to)
 	p.identify(i)
+	if i < len(p.doc.Medias()) {
+		p.placeOffer(from, to)
+	}
 	if !active {
+		p.tell(from, to)
 		return
 	}
 	raw := !isRTP(remote.Protocol)
@@ -159,7 +184,6 @@ func (p *Plan) offer(i int) {
 		p.setSource(&s.Local.Source)
 	}
 	from.Local.Source.Asymmetric = p.req.Flags.Has(ng.FlagAsymmetric)
-	p.placeOffer(from, to)
 	p.offerMux(from, to, known)
 	p.offerICE(i, known)
 	p.offerKeys(i)
@@ -170,9 +194,10 @@ func (p *Plan) offer(i int) {
 func (p *Plan) answer(i int) {
 	from, to := &p.From.Sides[i], &p.To.Sides[i]
 	remote := &from.Remote
-	if remote.Rejected || !relayed(remote.Protocol) || !to.Local.Active || !from.Local.Active {
+	if remote.Rejected || !relayed(remote.Type) || !to.Local.Active || !from.Local.Active {
 		from.release()
 		to.release()
+		p.tell(from, to)
 		return
 	}
 	if !from.Local.Raw && isRTP(remote.Protocol) && secure(remote.Protocol) == secure(from.Local.Protocol) {
@@ -295,6 +320,7 @@ func (s *Side) release() {
 	s.Local = Local{
 		Protocol:  s.Local.Protocol,
 		Interface: s.Local.Interface,
+		Asked:     s.Local.Asked,
 		Family:    s.Local.Family,
 		MID:       s.Local.MID,
 		ICE:       LocalICE{Generation: s.Local.ICE.Generation},

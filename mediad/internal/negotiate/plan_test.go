@@ -305,7 +305,7 @@ func TestAttributeOperations(t *testing.T) {
 	out, err := p.Rewrite([]LocalMedia{{Address: netip.MustParseAddr("203.0.113.1"), RTPPort: 30000, RTCPPort: 30001}})
 	require.NoError(t, err)
 	require.Equal(t, "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 203.0.113.1\r\nt=0 0\r\na=session\r\n"+
-		"m=audio 30000 RTP/AVP 8\r\na=bar:1\r\na=rtcp:30001\r\na=new\r\n", out)
+		"m=audio 30000 RTP/AVP 8\r\na=bar:1\r\na=rtpmap:8 PCMA/8000\r\na=sendrecv\r\na=rtcp:30001\r\na=new\r\n", out)
 }
 
 // BenchmarkExchange is what offer and answer of a browser's call cost here.

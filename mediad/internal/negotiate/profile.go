@@ -6,12 +6,15 @@ import (
 	ng "github.com/tandem-sbc/tandem/ng-protocol"
 )
 
-// canonical returns the profile in its usual spelling, or protocol itself if
-// it is no RTP profile that we know.
+// udptl carries T.38 fax (ITU-T T.38 annex D).
+const udptl = "udptl"
+
+// canonical returns the protocol in its usual spelling, or as it is if it is
+// none that we know.
 func canonical(protocol string) string {
 	for _, p := range [...]ng.TransportProtocol{
 		ng.ProtocolRTPAVP, ng.ProtocolRTPAVPF, ng.ProtocolRTPSAVP,
-		ng.ProtocolRTPSAVPF, ng.ProtocolTLSSAVP, ng.ProtocolTLSSAVPF,
+		ng.ProtocolRTPSAVPF, ng.ProtocolTLSSAVP, ng.ProtocolTLSSAVPF, udptl,
 	} {
 		if strings.EqualFold(protocol, string(p)) {
 			return string(p)
@@ -40,8 +43,6 @@ func feedback(protocol string) bool {
 	return isRTP(protocol) && strings.HasSuffix(protocol, "F")
 }
 
-// relayed reports whether media of the protocol comes in datagrams that can be
-// relayed. Others (TCP/MSRP, TCP/TLS/BFCP) are only passed on as text.
-func relayed(protocol string) bool {
-	return len(protocol) < 3 || !strings.EqualFold(protocol[:3], "TCP")
-}
+// relayed reports whether media of the type is relayed. Messages (RFC 4975) go
+// over TCP between the parties and are only passed on as text.
+func relayed(mediaType string) bool { return mediaType != "message" }

@@ -3,7 +3,6 @@ package negotiate
 import (
 	"fmt"
 	"net/netip"
-	"strconv"
 	"strings"
 
 	ng "github.com/tandem-sbc/tandem/ng-protocol"
@@ -47,16 +46,33 @@ func (r *reader) media(section *sdp.Section) (Remote, error) {
 		Rejected: m.Port == 0,
 		Payloads: section.Payloads(),
 	}
+	if isRTP(remote.Protocol) && len(remote.Payloads) < len(m.Formats) {
+		return Remote{}, fmt.Errorf("%w: payload types", ng.ReasonSDPIncomplete)
+	}
 	r.attributes(section, &remote)
 	r.ice(section, &remote.ICE)
-	remote.Direction, ok = section.Direction()
-	if !ok {
-		remote.Direction, _ = r.session.Direction()
-	}
-	if remote.Rejected || !relayed(remote.Protocol) {
-		return remote, nil
-	}
+	remote.Direction = r.direction(section)
 	return remote, r.endpoints(section, m.Port, &remote)
+}
+
+// direction is what the attributes of the media and of the session part say
+// together: one word of the two that restricts counts, the more so the more it
+// restricts sending.
+func (r *reader) direction(section *sdp.Section) sdp.Direction {
+	var said [4]bool
+	for _, s := range [...]*sdp.Section{r.session, section} {
+		for a := range s.Attributes() {
+			if d, ok := sdp.ParseDirection(a.Name); ok {
+				said[d] = true
+			}
+		}
+	}
+	for _, d := range [...]sdp.Direction{sdp.RecvOnly, sdp.SendOnly, sdp.Inactive} {
+		if said[d] {
+			return d
+		}
+	}
+	return sdp.SendRecv
 }
 
 // attributes reads the attributes that stand in the media only, and those of
@@ -67,10 +83,12 @@ func (r *reader) attributes(section *sdp.Section, remote *Remote) {
 		case "rtcp-mux":
 			remote.RTCPMux = true
 		case "mid":
-			remote.MID = token(a.Value)
+			if remote.MID == "" {
+				remote.MID = token(a.Value)
+			}
 		case "ptime":
-			if n, err := strconv.ParseUint(strings.TrimSpace(a.Value), 10, 16); err == nil {
-				remote.Ptime = int(n)
+			if remote.Ptime == 0 {
+				remote.Ptime = sdp.ParsePtime(a.Value)
 			}
 		case "crypto":
 			if c, ok := readCrypto(a.Value); ok && len(remote.Crypto) < maxCrypto {
@@ -161,6 +179,9 @@ func (r *reader) endpoints(section *sdp.Section, port uint16, remote *Remote) er
 	remote.Family = ng.FamilyIP4
 	if ip.Is6() {
 		remote.Family = ng.FamilyIP6
+	}
+	if remote.Rejected || !relayed(remote.Type) {
+		return nil
 	}
 	remote.RTP = endpoint(ip, port)
 	if !isRTP(remote.Protocol) {

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 
 	ng "github.com/tandem-sbc/tandem/ng-protocol"
 	"github.com/tandem-sbc/tandem/pkg/sdp"
@@ -13,7 +14,7 @@ import (
 // LocalMedia is what the call has made for one media of the receiver of the
 // rewritten body, as Plan.To.Sides[i].Local demands.
 type LocalMedia struct {
-	Address  netip.Addr // as advertised
+	Address  netip.Addr // as advertised; wanted of inactive sides, too
 	RTPPort  uint16
 	RTCPPort uint16 // ignored without Local.RTCPPort
 
@@ -44,24 +45,29 @@ func (p *Plan) Rewrite(locals []LocalMedia) (string, error) {
 	}
 	locals = slices.Clone(locals)
 	override, err := netip.ParseAddr(p.req.MediaAddress)
+	p.overridden = err == nil && override.Zone() == ""
 	for i := range p.doc.Medias() {
+		if p.overridden {
+			locals[i].Address = override
+		}
 		if !p.To.Sides[i].Local.Active {
 			continue
-		}
-		if err == nil && override.Zone() == "" {
-			locals[i].Address = override
 		}
 		if err := p.check(i, &locals[i]); err != nil {
 			return "", err
 		}
 	}
-	session := p.sessionAddress(locals)
+	session := p.sessionConnection(locals)
 	for i, section := range p.doc.Medias() {
 		p.rewriteMedia(i, section, &locals[i], session)
 	}
 	p.rewriteSession(session)
-	p.operate()
-	p.rewriteOrigin(session)
+	if len(p.req.SDPAttr) > 0 {
+		if p.doc, err = operate(p.doc.Bytes(), p.req.SDPAttr); err != nil {
+			return "", fmt.Errorf("%w: %w", ng.ReasonSDPRewrite, err)
+		}
+	}
+	p.rewriteOrigin(originAddress(locals))
 	return string(p.doc.Bytes()), nil
 }
 
@@ -86,221 +92,55 @@ func (p *Plan) check(i int, local *LocalMedia) error {
 	return nil
 }
 
-// sessionAddress is the address for the session's c= and o= lines: that of the
-// first relayed media without a c= line of its own, else of the first one.
-func (p *Plan) sessionAddress(locals []LocalMedia) netip.Addr {
-	var first netip.Addr
-	for i, section := range p.doc.Medias() {
-		if !p.To.Sides[i].Local.Active {
-			continue
-		}
-		if _, _, own := section.Connection(); !own {
-			return locals[i].Address
-		}
-		if !first.IsValid() {
-			first = locals[i].Address
-		}
-	}
-	return first
-}
-
-// rewriteMedia rewrites one m= section. session is the address that the
-// session's c= line will have.
-func (p *Plan) rewriteMedia(i int, section *sdp.Section, local *LocalMedia, session netip.Addr) {
+// rewriteMedia rewrites one m= section. What it does not know stays where it
+// is, what it knows is taken out and written anew behind it, in the order in
+// which rtpengine writes it. session is the value that the session's c= line
+// will have.
+func (p *Plan) rewriteMedia(i int, section *sdp.Section, local *LocalMedia, session string) {
 	side := &p.To.Sides[i]
 	l := &side.Local
 	m, line, _ := section.Media()
-	if !relayed(m.Protocol) {
-		p.keepConnection(section, session)
+	if !relayed(m.Type) {
+		p.keepConnection(section)
 		return
 	}
-	if isRTP(canonical(m.Protocol)) {
-		p.filterCodecs(i, section, &m)
-		p.strip(i, section)
+	rtp := isRTP(canonical(m.Protocol))
+	endToEnd := strings.Contains(m.Protocol, "DTLS/SCTP") // RFC 8841
+	if strip(section, rtp, endToEnd); endToEnd {
+		p.copyDown(section)
 	}
-	if isRTP(l.Protocol) {
-		m.Protocol = l.Protocol
+	m.Port, m.Count = 0, 1
+	m.Protocol = l.Protocol
+	if rtp {
+		m.Formats = formats(l.Payloads)
 	}
-	m.Count = 1
-	if !l.Active {
-		m.Port = 0
-		section.Replace(line, m.String())
-		p.hideConnection(section, session)
-		if l.MID != "" {
-			section.Append("a=mid:" + l.MID)
-		}
-		return
+	if l.Active {
+		m.Port = local.RTPPort
 	}
-	m.Port = local.RTPPort
 	section.Replace(line, m.String())
 	p.rewriteConnection(i, section, local.Address, session)
-	p.writeDirection(i, section)
 	if l.MID != "" {
 		section.Append("a=mid:" + l.MID)
 	}
-	if l.Raw {
-		p.copyDown(section)
-		stripICE(section)
-	} else {
-		p.writeRTCP(section, l, local)
-		p.writeKeys(section, l, local)
+	if !l.Active {
+		return
+	}
+	if rtp {
+		writeCodecs(section, l.Payloads)
+	}
+	section.Append("a=" + l.Direction.String())
+	p.writeRTCP(section, l, local)
+	p.writeKeys(section, l, local)
+	if ptime := p.ptime(i); ptime > 0 {
+		section.Append("a=ptime:" + strconv.Itoa(ptime))
 	}
 	p.writeICE(section, l, local)
 }
 
-// rewriteConnection puts our address into the c= lines of a media and adds one
-// if the session's does not fit. An old hold keeps its zero address.
-func (p *Plan) rewriteConnection(i int, section *sdp.Section, address, session netip.Addr) {
-	if p.keepsZero(i) {
-		address = zeroOf(address)
+// ptime is the packet time in milliseconds that the receiver is told, 0 = none.
+func (p *Plan) ptime(i int) int {
+	if own := p.From.Sides[i].Remote.Ptime; own > 0 {
+		return own
 	}
-	value := sdp.AddressOf(address).String()
-	found := false
-	for l := range section.Lines() {
-		if l.Type == 'c' {
-			section.Replace(l, value)
-			found = true
-		}
-	}
-	_, _, inherited := p.doc.Session().Connection()
-	if found || inherited && p.sessionValue(session) == value {
-		return
-	}
-	p.insertConnection(section, value)
-}
-
-// insertConnection puts a c= line where RFC 8866 §9 wants it.
-func (p *Plan) insertConnection(section *sdp.Section, value string) {
-	_, at, _ := section.Media()
-	if info, ok := section.First('i'); ok && info.Index == at.Index+1 {
-		at = info
-	}
-	section.InsertAfter(at, "c="+value)
-}
-
-// keepConnection gives a media that is not relayed the address that it had
-// from the session.
-func (p *Plan) keepConnection(section *sdp.Section, session netip.Addr) {
-	if _, _, own := section.Connection(); own || !session.IsValid() {
-		return
-	}
-	if inherited, _, ok := p.doc.Session().Connection(); ok {
-		p.insertConnection(section, inherited.String())
-	}
-}
-
-// hideConnection takes inner addresses out of a refused media.
-func (p *Plan) hideConnection(section *sdp.Section, session netip.Addr) {
-	if !session.IsValid() {
-		return
-	}
-	for l := range section.Lines() {
-		if l.Type == 'c' {
-			section.Replace(l, sdp.AddressOf(session).String())
-		}
-	}
-}
-
-// keepsZero reports whether media i is held by a zero address that is to be
-// passed on.
-func (p *Plan) keepsZero(i int) bool {
-	return p.From.Sides[i].Remote.Hold && !p.req.Replace.Has(ng.ReplaceZeroAddress)
-}
-
-func zeroOf(ip netip.Addr) netip.Addr {
-	if ip.Is4() {
-		return netip.IPv4Unspecified()
-	}
-	return netip.IPv6Unspecified()
-}
-
-// sessionValue is the value of the session's c= line after rewriting.
-func (p *Plan) sessionValue(session netip.Addr) string {
-	inherited, _, ok := p.doc.Session().Connection()
-	if !ok || !session.IsValid() {
-		return inherited.String()
-	}
-	for i, section := range p.doc.Medias() {
-		if _, _, own := section.Connection(); !own && p.To.Sides[i].Local.Active && p.keepsZero(i) {
-			return sdp.AddressOf(zeroOf(session)).String()
-		}
-	}
-	return sdp.AddressOf(session).String()
-}
-
-// writeDirection changes the direction attribute if it is not what the
-// receiver is to be told.
-func (p *Plan) writeDirection(i int, section *sdp.Section) {
-	told := p.To.Sides[i].Local.Direction
-	if told == p.From.Sides[i].Remote.Direction {
-		return
-	}
-	for a := range section.Attributes() {
-		if _, ok := sdp.ParseDirection(a.Name); ok {
-			section.Delete(a.Line)
-		}
-	}
-	section.Append("a=" + told.String())
-}
-
-func (p *Plan) writeRTCP(section *sdp.Section, l *Local, local *LocalMedia) {
-	port := local.RTPPort
-	if l.RTCPPort {
-		port = local.RTCPPort
-	}
-	switch value := "a=rtcp:" + strconv.Itoa(int(port)); {
-	case p.req.Flags.Has(ng.FlagNoRTCPAttribute):
-	case p.req.Flags.Has(ng.FlagFullRTCPAttribute):
-		section.Append(value + " " + sdp.AddressOf(local.Address).String())
-	default:
-		section.Append(value)
-	}
-	if l.RTCPMux || l.RTCPMuxOffered && p.req.Command != ng.CommandAnswer {
-		section.Append("a=rtcp-mux")
-	}
-}
-
-func (p *Plan) writeKeys(section *sdp.Section, l *Local, local *LocalMedia) {
-	for n, line := range l.SDES.Lines {
-		section.Append("a=crypto:" + writeCrypto(line, local.Keys[n], p.req))
-	}
-	if l.DTLS.Role == DTLSNone {
-		return
-	}
-	setup := sdp.SetupActPass // RFC 8842 §5.2: in every offer
-	if p.req.Command == ng.CommandAnswer {
-		setup = sdp.SetupActive
-		if l.DTLS.Role == DTLSPassive {
-			setup = sdp.SetupPassive
-		}
-	}
-	section.Append("a=setup:" + setup.String())
-	section.Append("a=fingerprint:" + local.Fingerprint.String())
-	if local.TLSID != "" && !p.req.Flags.Has(ng.FlagNoTLSID) {
-		section.Append("a=tls-id:" + local.TLSID)
-	}
-}
-
-func (p *Plan) writeICE(section *sdp.Section, l *Local, local *LocalMedia) {
-	if l.ICE.Mode == ICENone {
-		return
-	}
-	section.Append("a=ice-ufrag:" + local.ICEUfrag)
-	section.Append("a=ice-pwd:" + local.ICEPwd)
-	if l.ICE.Trickle {
-		section.Append("a=ice-options:trickle")
-	}
-	ports := []uint16{local.RTPPort}
-	if l.RTCPPort {
-		ports = append(ports, local.RTCPPort)
-	}
-	for n, port := range ports {
-		section.Append("a=candidate:" + hostCandidate(local.Address, n+1, port, l.ICE.RelayOnly).String())
-	}
-	for _, c := range local.Candidates {
-		section.Append("a=candidate:" + c.String())
-	}
-	if l.ICE.Trickle {
-		section.Append("a=end-of-candidates")
-	}
+	return 0
 }

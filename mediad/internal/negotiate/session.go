@@ -4,7 +4,6 @@ import (
 	"hash/fnv"
 	"net/netip"
 	"strconv"
-	"strings"
 
 	ng "github.com/tandem-sbc/tandem/ng-protocol"
 	"github.com/tandem-sbc/tandem/pkg/sdp"
@@ -23,25 +22,15 @@ func (p *Plan) isLooped() bool {
 	return false
 }
 
-// rewriteSession rewrites the session part except for o= and s=.
-func (p *Plan) rewriteSession(address netip.Addr) {
+// rewriteSession rewrites the session part except for o= and s=. connection is
+// the value for its c= line.
+func (p *Plan) rewriteSession(connection string) {
 	s := p.doc.Session()
-	if address.IsValid() {
-		value := p.sessionValue(address)
-		for l := range s.Lines() {
-			if l.Type == 'c' {
-				s.Replace(l, value)
-			}
-		}
-	}
-	plain := true
-	for i := range p.doc.Medias() {
-		plain = plain && (p.dropsFeedback(i) || !isRTP(p.To.Sides[i].Local.Protocol))
+	if l, ok := s.First('c'); ok {
+		s.Replace(l, connection)
 	}
 	for a := range s.Attributes() {
-		group := a.Name == "group" && strings.HasPrefix(a.Value, "BUNDLE")
-		if group || ofICE(a.Name) || ofLeg(a.Name) || plain && ofFeedback(a.Name) ||
-			a.Name == "extmap" && p.stripsExtmap() {
+		if ofSession(a) {
 			s.Delete(a.Line)
 		}
 	}
