@@ -47,7 +47,7 @@ func law() []rule {
 		{packages: "mediad", may: []string{"mediad/internal/app", "mediad/internal/settings"}},
 		{packages: "mediad/internal/app", may: []string{"mediad/internal/...", "ng-protocol/...", "pkg/..."}},
 		{packages: "mediad/internal/settings", may: []string{"mediad/internal/limits", "ng-protocol", "pkg/telemetry", "pkg/conf"}},
-		{packages: "mediad/internal/control", may: []string{"mediad/internal/call", "ng-protocol", "pkg/..."}},
+		{packages: "mediad/internal/control", may: []string{"mediad/internal/call", "mediad/internal/metrics", "ng-protocol", "pkg/..."}},
 		{packages: "mediad/internal/call", may: []string{
 			"mediad/internal/negotiate", "mediad/internal/ports", "mediad/internal/secure", "mediad/internal/connect",
 			"mediad/internal/flow", "mediad/internal/engine", "mediad/internal/limits", "ng-protocol", "pkg/...",
@@ -68,7 +68,12 @@ func law() []rule {
 		{packages: "mediad/internal/engine/...", may: []string{
 			"mediad/internal/flow", "mediad/internal/engine", "mediad/internal/secure", "pkg/...", // secure: Overhead
 		}},
-		{packages: "mediad/internal/admin", may: []string{"mediad/internal/call", "mediad/internal/limits", "ng-protocol", "pkg/..."}},
+		{packages: "mediad/internal/metrics", may: []string{"mediad/internal/call", "ng-protocol"}},
+		{packages: "mediad/internal/cli", may: []string{
+			"mediad/internal/call", "mediad/internal/metrics", "mediad/internal/limits", "ng-protocol", "pkg/...",
+		}},
+		{packages: "mediad/internal/legacy", may: []string{"ng-protocol", "pkg/..."}},
+		{packages: "mediad/internal/admin", may: leaves},
 
 		// The SIP proxy. A step never imports another step.
 		{packages: "proxy", may: []string{"proxy/internal/app", "proxy/internal/settings", "pkg/..."}},

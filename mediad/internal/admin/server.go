@@ -27,8 +27,9 @@ const (
 
 // Config holds what the HTTP server serves. At least one address is required.
 type Config struct {
-	Listen  []netip.AddrPort
-	Metrics Metrics
+	Listen []netip.AddrPort
+	// Metrics returns the text of GET /metrics, in Prometheus' format 0.0.4.
+	Metrics func() []byte
 	// Others serves every path that is not one of the server's own; nil = none.
 	Others http.Handler
 	Log    *slog.Logger // nil discards
@@ -81,7 +82,10 @@ func handler(cfg Config) http.Handler {
 		w.Header().Set("Content-Type", "text/plain")
 		_, _ = w.Write([]byte("pong\n"))
 	})
-	mux.Handle("GET /metrics", cfg.Metrics)
+	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+		_, _ = w.Write(cfg.Metrics())
+	})
 	if cfg.Others != nil {
 		mux.Handle("/", cfg.Others)
 	}

@@ -6,11 +6,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"net/netip"
 
-	"github.com/tandem-sbc/tandem/mediad/internal/admin"
 	"github.com/tandem-sbc/tandem/mediad/internal/call"
-	"github.com/tandem-sbc/tandem/mediad/internal/control"
 	"github.com/tandem-sbc/tandem/mediad/internal/engine"
 	"github.com/tandem-sbc/tandem/mediad/internal/engine/sockets"
 	"github.com/tandem-sbc/tandem/mediad/internal/limits"
@@ -18,7 +15,6 @@ import (
 	"github.com/tandem-sbc/tandem/mediad/internal/ports"
 	"github.com/tandem-sbc/tandem/mediad/internal/secure"
 	"github.com/tandem-sbc/tandem/mediad/internal/settings"
-	"github.com/tandem-sbc/tandem/ng-protocol/ngserver"
 	"github.com/tandem-sbc/tandem/pkg/telemetry"
 	"github.com/tandem-sbc/tandem/pkg/udp"
 	"go.uber.org/zap"
@@ -34,8 +30,7 @@ type App struct {
 	monitor *limits.Monitor
 	engine  engine.Engine
 	calls   *call.Registry
-	server  *ngserver.Server
-	admin   *admin.Server // nil without an address for it
+	front   *front
 }
 
 // New builds the daemon and binds its sockets; no command is read before
@@ -56,7 +51,10 @@ func New(s *settings.Settings, log *zap.Logger) (*App, error) {
 		return nil, err
 	}
 	a := &App{log: log, limits: limits.NewLive(s.Limits)}
-	a.monitor = limits.NewMonitor(a.limits, func() uint64 { return a.calls.Numbers().Bytes })
+	a.monitor = limits.NewMonitor(a.limits, func() uint64 {
+		_, bytes, _ := a.calls.Received()
+		return bytes
+	})
 	contained := func(v any, stack []byte) {
 		log.Error("panic while handling a packet", zap.Any("panic", v), zap.ByteString("stack", stack))
 	}
@@ -70,91 +68,23 @@ func New(s *settings.Settings, log *zap.Logger) (*App, error) {
 		Log:  log,
 		Pion: telemetry.PionFactory{Log: log},
 	})
-	if err := a.listen(&s.Control); err != nil {
+	if a.front, err = newFront(a, &s.Control); err != nil {
 		return nil, errors.Join(err, a.engine.Close())
 	}
 	return a, nil
-}
-
-// listen binds the sockets that commands and operators come by.
-func (a *App) listen(c *settings.Control) error {
-	handler := control.New(a.calls, a.log)
-	server, err := ngserver.New(ngserver.Config{
-		Listen: c.NG, ListenTCP: c.NGTCP, Handler: handler,
-		Log: telemetry.Slog(a.log.Named("ng")), TOS: c.TOS,
-	})
-	if err != nil {
-		return err
-	}
-	a.server = server
-	if len(c.HTTP) == 0 {
-		return nil
-	}
-	a.admin, err = admin.New(admin.Config{
-		Listen: c.HTTP, Others: server.HTTP(), Log: telemetry.Slog(a.log.Named("http")),
-		Metrics: admin.Metrics{Calls: a.calls, Requests: requestsOf(handler)},
-	})
-	if err != nil {
-		return errors.Join(err, server.Close())
-	}
-	return nil
-}
-
-// requestsOf gives admin the counters of commands, which it cannot know.
-func requestsOf(h *control.Handler) func() ([]admin.Request, uint64) {
-	return func() ([]admin.Request, uint64) {
-		counts, failed := h.Counts()
-		requests := make([]admin.Request, len(counts))
-		for i, c := range counts {
-			requests[i] = admin.Request{Command: c.Command, Count: c.Requests, Seconds: c.Seconds}
-		}
-		return requests, failed
-	}
 }
 
 // Start begins to execute commands.
 func (a *App) Start() {
 	a.calls.Start()
 	a.monitor.Start()
-	a.server.Start()
-	for _, addr := range a.server.Addrs() {
-		a.log.Info("listening for ng commands", zap.Stringer("address", addr), zap.String("engine", a.engine.Name()))
-	}
-	for _, addr := range a.server.TCPAddrs() {
-		a.log.Info("listening for ng commands over TCP", zap.Stringer("address", addr))
-	}
-	if a.admin == nil {
-		return
-	}
-	a.admin.Start()
-	for _, addr := range a.admin.Addrs() {
-		a.log.Info("listening for HTTP", zap.Stringer("address", addr))
-	}
-}
-
-// NG returns the addresses that commands are received on, with the ports that
-// the system has chosen for port 0.
-func (a *App) NG() []netip.AddrPort { return a.server.Addrs() }
-
-// NGTCP returns the addresses of listen-tcp-ng.
-func (a *App) NGTCP() []netip.AddrPort { return a.server.TCPAddrs() }
-
-// HTTP returns the addresses of listen-http.
-func (a *App) HTTP() []netip.AddrPort {
-	if a.admin == nil {
-		return nil
-	}
-	return a.admin.Addrs()
+	a.front.start()
 }
 
 // Close ends commands, calls and media, in this order, and waits for all that
 // was started.
 func (a *App) Close() error {
-	var err error
-	if a.admin != nil {
-		err = a.admin.Close() // before what it hands requests to
-	}
-	err = errors.Join(err, a.server.Close())
+	err := a.front.close()
 	a.monitor.Close()
 	a.calls.Close()
 	return errors.Join(err, a.engine.Close())

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/tandem-sbc/tandem/mediad/internal/control"
+	"github.com/tandem-sbc/tandem/mediad/internal/metrics"
 	"github.com/tandem-sbc/tandem/mediad/internal/settings"
 	ng "github.com/tandem-sbc/tandem/ng-protocol"
 	"go.uber.org/zap"
@@ -20,7 +21,8 @@ func BenchmarkPlainCall(b *testing.B) {
 	a, err := New(s, zap.NewNop())
 	require.NoError(b, err)
 	b.Cleanup(func() { require.NoError(b, a.Close()) })
-	h := control.New(a.calls, zap.NewNop())
+	numbers := &metrics.Source{Calls: a.calls, Commands: metrics.NewCommands()}
+	h := control.New(control.Config{Calls: a.calls, Metrics: numbers, Log: zap.NewNop()})
 	const body = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0 8 101\r\n" +
 		"a=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\na=sendrecv\r\n"
 	b.ReportAllocs()

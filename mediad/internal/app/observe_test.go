@@ -70,9 +70,9 @@ func TestMetricsOfACall(t *testing.T) {
 	require.EqualValues(t, 1, d.metric(`rtpengine_closed_sessions_total{reason="terminated"}`))
 	require.GreaterOrEqual(t, d.metric(`rtpengine_packets_total{type="userspace"}`), packets, "the packets of an ended call are lost")
 	require.Positive(t, d.metric(`rtpengine_call_duration_total`))
-	require.EqualValues(t, 1, d.metric(`rtpengine_requests_total{request="offer"}`))
-	require.EqualValues(t, 1, d.metric(`rtpengine_requests_total{request="delete"}`))
-	require.Zero(t, d.metric(`rtpengine_errors_total`))
+	require.EqualValues(t, 1, d.metric(`rtpengine_requests_total{proxy="127.0.0.1",request="offer"}`))
+	require.EqualValues(t, 1, d.metric(`rtpengine_requests_total{proxy="127.0.0.1",request="delete"}`))
+	require.Zero(t, d.metric(`rtpengine_errors_total{proxy="127.0.0.1"}`))
 }
 
 // Commands of one call may come over all transports.

@@ -45,7 +45,7 @@ func TestAnyOrderOfCommands(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	require.Zero(t, d.app.server.Counters().Panics)
+	require.Zero(t, d.app.front.ng.Counters().Panics)
 	for _, id := range d.list() {
 		d.delete(&ng.Request{CallID: id})
 	}
@@ -121,7 +121,7 @@ func TestGarbageOnMediaPorts(t *testing.T) {
 		}
 	}
 	talk(t, b, p)
-	require.Zero(t, d.app.server.Counters().Panics)
+	require.Zero(t, d.app.front.ng.Counters().Panics)
 	require.NotZero(t, d.query("call").RTP.Errors)
 	require.Empty(t, stranger.payloads)
 	d.delete(&ng.Request{CallID: "call"})

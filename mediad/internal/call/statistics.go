@@ -1,12 +1,10 @@
 package call
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/tandem-sbc/tandem/mediad/internal/flow"
 	"github.com/tandem-sbc/tandem/mediad/internal/ports"
-	ng "github.com/tandem-sbc/tandem/ng-protocol"
 )
 
 // add counts what a stream that is gone has received.
@@ -48,6 +46,9 @@ type Numbers struct {
 	Uptime time.Duration
 	Calls  int // now
 	Medias int // now, with ports
+	Active int // medias that have received RTP within the last second
+
+	IPv4, IPv6, Mixed int // answered calls, by the families of their media
 
 	Managed, Rejected uint64 // calls begun, and refused
 	Ended             Ends
@@ -56,46 +57,46 @@ type Numbers struct {
 	ZeroWay, OneWay        uint64 // answered calls without media at all, or from some side
 	Duration               time.Duration
 	DurationSquares        float64 // sum of the squares of the durations, in s²
+	MOS                    Sampled // mean opinion scores, 1–5, of all media
+}
+
+// Sampled sums up samples.
+type Sampled struct {
+	Sum, Squares float64
+	Count        uint64
 }
 
 // Ends counts ended calls by reason.
 type Ends struct{ Timeout, Silent, Final, Offer, Regular, Forced uint64 }
 
-func (e Ends) total() uint64 {
+// Total is how many calls have ended.
+func (e Ends) Total() uint64 {
 	return e.Timeout + e.Silent + e.Final + e.Offer + e.Regular + e.Forced
 }
 
 // AverageDuration is that of the ended calls, in seconds; 0 if there are none.
 func (n *Numbers) AverageDuration() float64 {
-	if n.Ended.total() == 0 {
+	if n.Ended.Total() == 0 {
 		return 0
 	}
-	return n.Duration.Seconds() / float64(n.Ended.total())
+	return n.Duration.Seconds() / float64(n.Ended.Total())
 }
 
 // Numbers counts.
 func (r *Registry) Numbers() Numbers {
 	t := &r.totals
 	calls := r.snapshot()
+	now := time.Now()
 	var live traffic
-	medias := 0
+	var n Numbers
 	for _, c := range calls {
 		c.mu.Lock()
-		for _, p := range c.parties {
-			for _, m := range p.all() {
-				if m.pair == nil {
-					continue
-				}
-				medias++
-				for _, s := range m.streams {
-					live.add(s.Statistics())
-				}
-			}
-		}
+		c.numbers(&n, &live, now)
 		c.mu.Unlock()
 	}
 	return Numbers{
-		Uptime: time.Since(t.started), Calls: len(calls), Medias: medias,
+		Uptime: now.Sub(t.started), Calls: len(calls), Medias: n.Medias, Active: n.Active,
+		IPv4: n.IPv4, IPv6: n.IPv6, Mixed: n.Mixed,
 		Managed: t.managed.Load(), Rejected: t.rejected.Load(),
 		Ended: Ends{
 			Timeout: t.timeout.Load(), Silent: t.silent.Load(), Final: t.final.Load(),
@@ -108,68 +109,59 @@ func (r *Registry) Numbers() Numbers {
 	}
 }
 
-// Statistics returns the counters of calls and media: the part of rtpengine's
-// statistics that does not concern commands.
-func (r *Registry) Statistics() ng.Dict {
-	n := r.Numbers()
-	return ng.Dict{
-		{Key: "currentstatistics", Value: ng.Dict{
-			{Key: "sessionsown", Value: n.Calls},
-			{Key: "sessionsforeign", Value: 0},
-			{Key: "sessionstotal", Value: n.Calls},
-			{Key: "transcodedmedia", Value: 0},
-			{Key: "media_userspace", Value: n.Medias},
-			{Key: "media_kernel", Value: 0},
-			{Key: "media_mixed", Value: 0},
-		}},
-		{Key: "totalstatistics", Value: ng.Dict{
-			{Key: "uptime", Value: fmt.Sprint(int64(n.Uptime.Seconds()))},
-			{Key: "managedsessions", Value: n.Managed},
-			{Key: "rejectedsessions", Value: n.Rejected},
-			{Key: "timeoutsessions", Value: n.Ended.Timeout},
-			{Key: "silenttimeoutsessions", Value: n.Ended.Silent},
-			{Key: "finaltimeoutsessions", Value: n.Ended.Final},
-			{Key: "offertimeoutsessions", Value: n.Ended.Offer},
-			{Key: "regularterminatedsessions", Value: n.Ended.Regular},
-			{Key: "forcedterminatedsessions", Value: n.Ended.Forced},
-			{Key: "relayedpackets_user", Value: n.Packets},
-			{Key: "relayedpacketerrors_user", Value: n.Errors},
-			{Key: "relayedbytes_user", Value: n.Bytes},
-			{Key: "relayedpackets_kernel", Value: 0},
-			{Key: "relayedpacketerrors_kernel", Value: 0},
-			{Key: "relayedbytes_kernel", Value: 0},
-			{Key: "relayedpackets", Value: n.Packets},
-			{Key: "relayedpacketerrors", Value: n.Errors},
-			{Key: "relayedbytes", Value: n.Bytes},
-			{Key: "zerowaystreams", Value: n.ZeroWay},
-			{Key: "onewaystreams", Value: n.OneWay},
-			{Key: "avgcallduration", Value: fmt.Sprintf("%.6f", n.AverageDuration())},
-			{Key: "totalcallsduration", Value: fmt.Sprintf("%.6f", n.Duration.Seconds())},
-		}},
-		{Key: "interfaces", Value: r.interfaces()},
+// numbers adds what is in the call.
+func (c *Call) numbers(n *Numbers, live *traffic, now time.Time) {
+	var ipv4, ipv6 bool
+	for _, p := range c.parties {
+		for _, m := range p.all() {
+			if m.pair == nil {
+				continue
+			}
+			n.Medias++
+			for component, s := range m.streams {
+				st := s.Statistics()
+				live.add(st)
+				if component == componentRTP && now.Sub(st.LastPacket) <= activeTime {
+					n.Active++
+				}
+			}
+			is4 := m.pair.Address.Local.Is4()
+			ipv4, ipv6 = ipv4 || is4, ipv6 || !is4
+		}
 	}
+	switch {
+	case !c.answered:
+	case ipv4 && ipv6:
+		n.Mixed++
+	case ipv4:
+		n.IPv4++
+	case ipv6:
+		n.IPv6++
+	}
+}
+
+// activeTime is how long a stream counts as active after a packet.
+const activeTime = time.Second
+
+// Received sums up what all streams have received since the start.
+func (r *Registry) Received() (packets, bytes, errors uint64) {
+	live := traffic{packets: r.totals.packets.Load(), bytes: r.totals.bytes.Load(), errors: r.totals.errors.Load()}
+	for _, c := range r.snapshot() {
+		c.mu.Lock()
+		for _, p := range c.parties {
+			for _, m := range p.all() {
+				if m.pair == nil {
+					continue
+				}
+				for _, s := range m.streams {
+					live.add(s.Statistics())
+				}
+			}
+		}
+		c.mu.Unlock()
+	}
+	return live.packets, live.bytes, live.errors
 }
 
 // Ports returns the use of the port pools, in pairs.
 func (r *Registry) Ports() []ports.Stats { return r.cfg.Ports.Stats() }
-
-// interfaces describes the port pools. Ports are counted singly, as rtpengine
-// does.
-func (r *Registry) interfaces() []ng.Dict {
-	var out []ng.Dict
-	for _, s := range r.cfg.Ports.Stats() {
-		out = append(out, ng.Dict{
-			{Key: "name", Value: s.Interface},
-			{Key: "address", Value: s.Address.Local.String()},
-			{Key: "ports", Value: ng.Dict{
-				{Key: "min", Value: int(s.Address.Min)},
-				{Key: "max", Value: int(s.Address.Max)},
-				{Key: "used", Value: 2 * s.Used},
-				{Key: "used_pct", Value: fmt.Sprintf("%.2f", 100*float64(s.Used)/float64(max(s.Total, 1)))},
-				{Key: "free", Value: 2 * (s.Total - s.Used)},
-				{Key: "totals", Value: 2 * s.Total},
-			}},
-		})
-	}
-	return out
-}

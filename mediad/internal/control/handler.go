@@ -1,55 +1,45 @@
 // Package control executes the commands of the ng protocol on the calls of
-// the daemon: one file a command. It holds no state but counters.
+// the daemon: one file a command. It holds no state.
 package control
 
 import (
 	"context"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"github.com/tandem-sbc/tandem/mediad/internal/call"
+	"github.com/tandem-sbc/tandem/mediad/internal/metrics"
 	ng "github.com/tandem-sbc/tandem/ng-protocol"
 	"github.com/tandem-sbc/tandem/pkg/telemetry"
 	"go.uber.org/zap"
 )
 
+// Config holds what commands act on.
+type Config struct {
+	Calls   *call.Registry
+	Metrics *metrics.Source
+	// CLI executes a line of the CLI and returns what it prints; nil = the
+	// command cli is not served.
+	CLI func(line string) string
+	Log *zap.Logger
+}
+
 // Handler is an ng.Handler.
 type Handler struct {
-	calls *call.Registry
-	log   *zap.Logger
-	noisy *zap.Logger // for what a client can repeat at will
-
-	counts map[ng.Command]*counter // read-only after New
-	errors atomic.Uint64
+	calls   *call.Registry
+	metrics *metrics.Source
+	cli     func(string) string
+	log     *zap.Logger
+	noisy   *zap.Logger // for what a client can repeat at will
 }
 
 var _ ng.Handler = (*Handler)(nil)
 
-// counter counts the commands of one kind.
-type counter struct {
-	requests     atomic.Uint64
-	microseconds atomic.Uint64
-}
-
-// New returns a handler for the calls in a registry.
-func New(calls *call.Registry, log *zap.Logger) *Handler {
-	h := &Handler{
-		calls: calls, log: log, noisy: telemetry.Sampled(log, 10, time.Second),
-		counts: make(map[ng.Command]*counter),
-	}
-	for _, c := range served() {
-		h.counts[c] = &counter{}
-	}
-	return h
-}
-
-// served lists the commands that are executed, in the order of rtpengine's
-// statistics.
-func served() []ng.Command {
-	return []ng.Command{
-		ng.CommandPing, ng.CommandOffer, ng.CommandAnswer, ng.CommandDelete,
-		ng.CommandQuery, ng.CommandList, ng.CommandStatistics,
+// New returns a handler.
+func New(cfg Config) *Handler {
+	return &Handler{
+		calls: cfg.Calls, metrics: cfg.Metrics, cli: cfg.CLI,
+		log: cfg.Log, noisy: telemetry.Sampled(cfg.Log, 10, time.Second),
 	}
 }
 
@@ -62,15 +52,12 @@ func (h *Handler) Handle(_ context.Context, req *ng.Request) ng.Reply {
 			zap.String("call-id", req.CallID), zap.Strings("ignored", req.Unknown))
 	}
 	reply := h.execute(req)
-	if f, failed := reply.(*ng.Failure); failed {
-		h.errors.Add(1)
+	f, failed := reply.(*ng.Failure)
+	if failed {
 		h.noisy.Warn("command failed", zap.String("command", string(req.Command)), zap.String("call-id", req.CallID),
 			zap.String("from-tag", req.FromTag), zap.String("to-tag", req.ToTag), zap.String("reason", string(f.Reason)))
 	}
-	if n := h.counts[req.Command]; n != nil {
-		n.requests.Add(1)
-		n.microseconds.Add(uint64(time.Since(start).Microseconds()))
-	}
+	h.metrics.Commands.Count(req.Peer.Addr(), req.Command, time.Since(start), failed)
 	return reply
 }
 

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/tandem-sbc/tandem/mediad/internal/call"
+	"github.com/tandem-sbc/tandem/mediad/internal/metrics"
 	ng "github.com/tandem-sbc/tandem/ng-protocol"
 )
 
@@ -18,7 +19,11 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func newHandler() (*Handler, *observer.ObservedLogs) {
 	core, logs := observer.New(zapcore.DebugLevel)
-	return New(call.NewRegistry(call.Config{Log: zap.NewNop()}), zap.New(core)), logs
+	calls := call.NewRegistry(call.Config{Log: zap.NewNop()})
+	return New(Config{
+		Calls: calls, Log: zap.New(core),
+		Metrics: &metrics.Source{Calls: calls, Commands: metrics.NewCommands()},
+	}), logs
 }
 
 func TestReplies(t *testing.T) {
@@ -43,8 +48,11 @@ func TestReplies(t *testing.T) {
 	} {
 		require.Equal(t, c.want, h.Handle(context.Background(), &c.req), "%+v", c.req.Command)
 	}
-	require.EqualValues(t, 1, h.counts[ng.CommandPing].requests.Load())
-	require.EqualValues(t, 2, h.counts[ng.CommandDelete].requests.Load()-1)
+	ping, failed := h.metrics.Commands.Total(ng.CommandPing)
+	require.EqualValues(t, 1, ping)
+	require.EqualValues(t, 9, failed)
+	deletes, _ := h.metrics.Commands.Total(ng.CommandDelete)
+	require.EqualValues(t, 3, deletes)
 }
 
 func TestWhatIsNotUnderstoodIsLogged(t *testing.T) {
@@ -63,5 +71,6 @@ func TestFailuresAreLoggedButNotWithoutEnd(t *testing.T) {
 	n := logs.FilterMessage("command failed").Len()
 	require.Positive(t, n)
 	require.Less(t, n, 100)
-	require.EqualValues(t, 1000, h.errors.Load())
+	_, failed := h.metrics.Commands.Total(ng.CommandQuery)
+	require.EqualValues(t, 1000, failed)
 }

@@ -1,0 +1,125 @@
+package metrics
+
+import (
+	"bytes"
+	"fmt"
+)
+
+// table writes numbers for people, in rtpengine's layout.
+type table struct{ bytes.Buffer }
+
+func (t *table) heading(text string) { fmt.Fprintf(t, "\n%s:\n\n", text) }
+
+func (t *table) line(title string, v value, unit string) {
+	if unit != "" {
+		unit = " " + unit
+	}
+	fmt.Fprintf(t, " %-48s:%s%s\n", title, v.text, unit)
+}
+
+func (t *table) rates(r *Traffic) {
+	for _, where := range []struct {
+		name string
+		rate Traffic
+	}{{"userspace", *r}, {"kernel", Traffic{}}, {"total", *r}} {
+		t.line("Packets per second ("+where.name+")", integer(where.rate.Packets), "")
+		t.line("Bytes per second ("+where.name+")", integer(where.rate.Bytes), "")
+		t.line("Errors per second ("+where.name+")", integer(where.rate.Errors), "")
+	}
+}
+
+// Counters returns the text of the CLI's "list counters".
+func (s *Snapshot) Counters() string {
+	var t table
+	t.heading("Current per-second counters")
+	t.rates(&s.Rate)
+	return t.String()
+}
+
+// Totals returns the text of the CLI's "list totals".
+func (s *Snapshot) Totals() string {
+	var t table
+	t.heading("Statistics over currently running sessions")
+	t.line("Owned sessions", integer(s.Calls), "")
+	t.line("Foreign sessions", integer(0), "")
+	t.line("Total sessions", integer(s.Calls), "")
+	t.line("Transcoded media", integer(0), "")
+	t.rates(&s.Rate)
+	t.line("Userspace-only media streams", integer(s.Active), "")
+	t.line("Kernel-only media streams", integer(0), "")
+	t.line("Mixed kernel/userspace media streams", integer(0), "")
+	t.heading("Total statistics (does not include current running sessions)")
+	s.totalLines(&t)
+	t.WriteByte('\n')
+	t.heading("Graphite interval statistics (last reported values to graphite)")
+	t.Truncate(t.Len() - 1) // the first line follows at once
+	intervalLines(&t)
+	t.WriteByte('\n')
+	t.heading("MOS statistics")
+	t.line("Sum of all MOS values sampled", decimal(s.MOS.Sum), "")
+	t.line("Sum of all MOS square values sampled", decimal(s.MOS.Squares), "")
+	t.line("Total number of MOS samples", integer(s.MOS.Count), "")
+	t.line("Average MOS", decimal(mean(s.MOS.Sum, s.MOS.Count)), "")
+	t.line("MOS standard deviation", decimal(deviation(s.MOS.Sum, s.MOS.Squares, s.MOS.Count)), "")
+	t.WriteByte('\n')
+	t.heading("Control statistics")
+	s.proxyLines(&t)
+	t.WriteString("\n\n\n\n")
+	return t.String()
+}
+
+func (s *Snapshot) totalLines(t *table) {
+	t.line("Uptime of rtpengine", wide(int64(s.Uptime.Seconds())), "seconds")
+	t.line("Total managed sessions", integer(s.Ended.Total()), "")
+	t.line("Total rejected sessions", integer(s.Rejected), "")
+	t.line("Total timed-out sessions via TIMEOUT", integer(s.Ended.Timeout), "")
+	t.line("Total timed-out sessions via SILENT_TIMEOUT", integer(s.Ended.Silent), "")
+	t.line("Total timed-out sessions via FINAL_TIMEOUT", integer(s.Ended.Final), "")
+	t.line("Total timed-out sessions via OFFER_TIMEOUT", integer(s.Ended.Offer), "")
+	t.line("Total regular terminated sessions", integer(s.Ended.Regular), "")
+	t.line("Total forced terminated sessions", integer(s.Ended.Forced), "")
+	for _, where := range []struct {
+		suffix                 string
+		packets, errors, bytes uint64
+	}{{" (userspace)", s.Packets, s.Errors, s.Bytes}, {" (kernel)", 0, 0, 0}, {"", s.Packets, s.Errors, s.Bytes}} {
+		t.line("Total relayed packets"+where.suffix, integer(where.packets), "")
+		t.line("Total relayed packet errors"+where.suffix, integer(where.errors), "")
+		t.line("Total relayed bytes"+where.suffix, integer(where.bytes), "")
+	}
+	t.line("Total number of streams with no relayed packets", integer(s.ZeroWay), "")
+	t.line("Total number of 1-way streams", integer(s.OneWay), "")
+	t.line("Average call duration", decimal(s.AverageDuration()), "seconds")
+	t.line("Total calls duration", decimal(s.Duration.Seconds()), "seconds")
+	t.line("Total calls duration squared", decimal(s.DurationSquares), "seconds squared")
+	t.line("Total calls duration standard deviation", decimal(s.durationDeviation()), "seconds")
+}
+
+// intervalLines tell what was last reported to Graphite: nothing.
+func intervalLines(t *table) {
+	t.line("Total calls duration", decimal(0), "seconds")
+	t.WriteByte('\n')
+	t.line("Min managed sessions", integer(0), "")
+	t.line("Max managed sessions", integer(0), "")
+	none := decimal(0).text
+	for _, c := range countedCommands() {
+		t.line(fmt.Sprintf("Min/Max/Avg %s processing delay", c.command), value{text: none + "/" + none + "/" + none}, "sec")
+	}
+	for _, c := range countedCommands() {
+		t.line(fmt.Sprintf("Min/Max/Avg %s requests per second", c.command), value{text: "0/0/0"}, "per sec")
+	}
+}
+
+func (s *Snapshot) proxyLines(t *table) {
+	fmt.Fprintf(t, " %20s ", "Proxy")
+	for _, c := range countedCommands() {
+		fmt.Fprintf(t, "| %10s ", c.title)
+	}
+	t.WriteByte('\n')
+	for _, p := range s.Proxies {
+		fmt.Fprintf(t, " %20s ", p.name())
+		for _, n := range p.Counts {
+			fmt.Fprintf(t, "| %10d ", n)
+		}
+		t.WriteByte('\n')
+	}
+}
