@@ -11,13 +11,28 @@ import (
 	"go.uber.org/zap"
 )
 
-// settleKeys makes the contexts of the SDES keys that an answer has agreed with
-// a party. What fails is logged: the other medias and the other party are as
-// well off without it.
-func (c *Call) settleKeys(p *party) {
-	for i, m := range p.present.medias {
-		if m.pair != nil {
-			m.settleSDES(c.log.With(zap.String("tag", p.tag), zap.Int("media", i+1)))
+// settleKeys makes the contexts of the SDES keys that an answer has agreed
+// between two parties. What fails is logged: the other medias are as well off
+// without it. The sending contexts come last, since one whose key is handed
+// through follows the context that receives under it.
+func (c *Call) settleKeys(p, q *party) {
+	for _, one := range []*party{p, q} {
+		for i, m := range one.present.medias {
+			if m.pair != nil {
+				m.settleInbound(c.log.With(zap.String("tag", one.tag), zap.Int("media", i+1)))
+			}
+		}
+	}
+	for _, pair := range [][2]*party{{p, q}, {q, p}} {
+		for i, m := range pair[0].present.medias {
+			if m.pair == nil {
+				continue
+			}
+			var maker *secure.Inbound
+			if others := pair[1].present.medias; i < len(others) && others[i].sdes != nil {
+				maker = others[i].sdes.in
+			}
+			m.settleOutbound(maker, c.log.With(zap.String("tag", pair[0].tag), zap.Int("media", i+1)))
 		}
 	}
 }
@@ -135,15 +150,17 @@ func (m *media) reach(component int, h *handshake) error {
 	return nil
 }
 
-// settleSDES makes the contexts of the keys in use. Those of unchanged keys go
-// on, with their rollover counters and replay lists (RFC 3711 §3.3).
-func (m *media) settleSDES(log *zap.Logger) {
+// settleInbound makes the context for the key of the peer. That of an unchanged
+// key goes on, with its rollover counters and replay lists (RFC 3711 §3.3).
+func (m *media) settleInbound(log *zap.Logger) {
 	if m.sdes == nil || m.side.Security() != negotiate.SecuritySDES {
 		return
 	}
-	if theirs, ok := m.side.InboundCrypto(); !ok {
+	theirs, ok := m.side.InboundCrypto()
+	switch {
+	case !ok:
 		m.sdes.in = nil
-	} else if m.sdes.in == nil || !sameCrypto(theirs, m.sdes.peer) {
+	case m.sdes.in == nil || !sameCrypto(theirs, m.sdes.peer):
 		key, err := keyOf(theirs)
 		if err == nil {
 			m.sdes.in, err = secure.NewInbound(key)
@@ -154,16 +171,37 @@ func (m *media) settleSDES(log *zap.Logger) {
 		}
 		m.sdes.peer = theirs
 	}
+}
+
+// settleOutbound makes the context for our key. That of an unchanged key goes
+// on. maker is what receives from the other party: if the key is that party's,
+// handed through, its packets go on as they have come.
+func (m *media) settleOutbound(maker *secure.Inbound, log *zap.Logger) {
+	if m.sdes == nil || m.side.Security() != negotiate.SecuritySDES {
+		return
+	}
 	own, ok := m.sdes.chosen(m.side.Local.SDES.Chosen)
 	if !ok {
 		m.sdes.out = nil
-	} else if m.sdes.out == nil || !sameKey(own, m.sdes.own) {
-		var err error
-		if m.sdes.out, err = secure.NewOutbound(own); err != nil {
-			log.Warn("SDES key not usable", zap.Stringer("suite", own.Suite), zap.Error(err))
-		}
-		m.sdes.own = own
+		return
 	}
+	before := m.sdes.out
+	if before != nil && !sameKey(own.key, m.sdes.own) {
+		before = nil
+	}
+	through := own.given && maker != nil && maker.Shares(own.key)
+	var err error
+	switch {
+	case through && (before == nil || !before.Follows(maker)):
+		m.sdes.out, err = maker.HandThrough(own.key, before)
+	case !through && before == nil:
+		m.sdes.out, err = secure.NewOutbound(own.key)
+	}
+	if err != nil {
+		m.sdes.out = nil
+		log.Warn("SDES key not usable", zap.Stringer("suite", own.key.Suite), zap.Error(err))
+	}
+	m.sdes.own, m.sdes.given = own.key, own.given
 }
 
 func keyOf(c negotiate.Crypto) (secure.Key, error) {
@@ -171,6 +209,7 @@ func keyOf(c negotiate.Crypto) (secure.Key, error) {
 	return secure.Key{
 		Suite: suite, Master: c.Key, MKI: c.MKI,
 		UnencryptedSRTP: c.UnencryptedSRTP, UnencryptedSRTCP: c.UnencryptedSRTCP,
+		UnauthenticatedSRTP: c.UnauthenticatedSRTP,
 	}, err
 }
 

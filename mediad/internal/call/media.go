@@ -110,26 +110,29 @@ func (h *handshake) startLocked() error {
 type sdesKeys struct {
 	lines []sdesKey
 
-	peer negotiate.Crypto // line that in was made of
-	own  secure.Key       // key that out was made of
-	in   *secure.Inbound
-	out  *secure.Outbound
+	peer  negotiate.Crypto // line that in was made of
+	own   secure.Key       // key that out was made of
+	given bool             // own is the other party's, handed through
+	in    *secure.Inbound
+	out   *secure.Outbound
 }
 
 // sdesKey is our key for one a=crypto line.
 type sdesKey struct {
-	tag int
-	key secure.Key
+	tag   int
+	round int
+	key   secure.Key
+	given bool // by the other party
 }
 
-// key returns our key of a line that has been offered before, false if there
-// is none.
-func (k *sdesKeys) key(tag int, suite secure.Suite) (secure.Key, bool) {
+// key returns the key that we have made for a line that has been offered
+// before, false if there is none.
+func (k *sdesKeys) key(line negotiate.SDESLine, suite secure.Suite) (secure.Key, bool) {
 	if k == nil {
 		return secure.Key{}, false
 	}
 	for _, l := range k.lines {
-		if l.tag == tag && l.key.Suite == suite {
+		if l.tag == line.Tag && l.round == line.Round && l.key.Suite == suite && !l.given {
 			return l.key, true
 		}
 	}
@@ -138,12 +141,14 @@ func (k *sdesKeys) key(tag int, suite secure.Suite) (secure.Key, bool) {
 
 func sameCrypto(a, b negotiate.Crypto) bool {
 	return a.Suite == b.Suite && bytes.Equal(a.Key, b.Key) && bytes.Equal(a.MKI, b.MKI) &&
-		a.UnencryptedSRTP == b.UnencryptedSRTP && a.UnencryptedSRTCP == b.UnencryptedSRTCP
+		a.UnencryptedSRTP == b.UnencryptedSRTP && a.UnencryptedSRTCP == b.UnencryptedSRTCP &&
+		a.UnauthenticatedSRTP == b.UnauthenticatedSRTP
 }
 
 func sameKey(a, b secure.Key) bool {
-	return a.Suite == b.Suite && bytes.Equal(a.Master, b.Master) &&
-		a.UnencryptedSRTP == b.UnencryptedSRTP && a.UnencryptedSRTCP == b.UnencryptedSRTCP
+	return a.Suite == b.Suite && bytes.Equal(a.Master, b.Master) && bytes.Equal(a.MKI, b.MKI) &&
+		a.UnencryptedSRTP == b.UnencryptedSRTP && a.UnencryptedSRTCP == b.UnencryptedSRTCP &&
+		a.UnauthenticatedSRTP == b.UnauthenticatedSRTP
 }
 
 // contexts returns what protects a component of the media, nil if nothing is
@@ -161,11 +166,11 @@ func (m *media) contexts(security negotiate.Security, component int) (*secure.In
 }
 
 // chosen returns our key of the line in use.
-func (k *sdesKeys) chosen(tag int) (secure.Key, bool) {
+func (k *sdesKeys) chosen(tag int) (sdesKey, bool) {
 	for _, l := range k.lines {
 		if l.tag == tag && tag != 0 {
-			return l.key, true
+			return l, true
 		}
 	}
-	return secure.Key{}, false
+	return sdesKey{}, false
 }

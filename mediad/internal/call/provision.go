@@ -233,21 +233,32 @@ func (p *provision) sdes(m *media, l *negotiate.Local) error {
 		m.sdes.lines = nil
 	}
 	for _, line := range l.SDES.Lines {
-		suite, err := secure.ParseSuite(line.Suite)
+		key, err := sdesKeyFor(old, line, l.SDES.Chosen)
 		if err != nil {
 			return fmt.Errorf("%w: %w", ng.ReasonInternal, err)
 		}
-		key, known := old.key(line.Tag, suite)
-		if !known && line.Tag == l.SDES.Chosen && old != nil && old.own.Suite == suite {
-			key, known = old.own, true // the same key under the number that a re-offer gave it
-		}
-		if !known {
-			if key, err = secure.NewKey(suite); err != nil {
-				return fmt.Errorf("%w: %w", ng.ReasonInternal, err)
-			}
-		}
 		key.UnencryptedSRTP, key.UnencryptedSRTCP = line.UnencryptedSRTP, line.UnencryptedSRTCP
-		m.sdes.lines = append(m.sdes.lines, sdesKey{tag: line.Tag, key: key})
+		key.UnauthenticatedSRTP = line.UnauthenticatedSRTP
+		m.sdes.lines = append(m.sdes.lines, sdesKey{tag: line.Tag, round: line.Round, key: key, given: line.Key != nil})
 	}
 	return nil
+}
+
+// sdesKeyFor returns the key of a line: the other party's if it is handed
+// through, else the one that the line had before, else a new one.
+func sdesKeyFor(old *sdesKeys, line negotiate.SDESLine, chosen int) (secure.Key, error) {
+	suite, err := secure.ParseSuite(line.Suite)
+	if err != nil {
+		return secure.Key{}, err
+	}
+	if line.Key != nil {
+		return secure.Key{Suite: suite, Master: line.Key, MKI: line.MKI}, nil
+	}
+	if key, known := old.key(line, suite); known {
+		return key, nil
+	}
+	if line.Tag == chosen && old != nil && old.own.Suite == suite && !old.given {
+		return old.own, nil // the same key under the number that a re-offer gave it
+	}
+	return secure.NewKey(suite)
 }

@@ -225,8 +225,7 @@ func (c *Call) commit(req *ng.Request, d dialogue, from, to terms, now time.Time
 	}
 	// Keys go into the routes; agents and handshakes need them in place.
 	if answered {
-		c.settleKeys(d.from)
-		c.settleKeys(d.to)
+		c.settleKeys(d.from, d.to)
 	}
 	for _, p := range c.parties {
 		c.compileRoutes(p)

@@ -9,16 +9,15 @@ import (
 
 // offerKeys settles how media i is protected on both sides for an offer.
 func (p *Plan) offerKeys(i int) {
+	p.offerOpportunistic(i)
 	p.takeKeys(i)
 	from, to := &p.From.Sides[i], &p.To.Sides[i]
 	d, sdes := &to.Local.DTLS, &to.Local.SDES
-	if to.Local.Raw || !secure(to.Local.Protocol) {
-		d.stop()
-		*sdes = LocalSDES{}
+	if !to.Local.secured() {
+		to.Local.stopKeys()
 		return
 	}
-	associated := d.Role == DTLSActive || d.Role == DTLSPassive
-	withSDES := !p.req.SDES.Off && (!associated || p.req.DTLS == ng.DTLSOff)
+	withSDES := !p.req.SDES.Off
 	withDTLS := p.req.DTLS != ng.DTLSOff && (sdes.Chosen == 0 || !withSDES)
 	if withDTLS {
 		if d.Role == DTLSNone {
@@ -42,9 +41,8 @@ func (p *Plan) offerKeys(i int) {
 func (p *Plan) takeKeys(i int) {
 	side := &p.From.Sides[i]
 	d, sdes := &side.Local.DTLS, &side.Local.SDES
-	if side.Local.Raw || !secure(side.Local.Protocol) {
-		d.stop()
-		*sdes = LocalSDES{}
+	if !side.Local.secured() {
+		side.Local.stopKeys()
 		return
 	}
 	avoid := (p.req.SDES.Prefer || p.req.DTLSReverse == ng.DTLSOff) && len(side.Remote.Crypto) > 0
@@ -74,11 +72,12 @@ func (p *Plan) takeKeys(i int) {
 // answerKeys settles how media i is protected on both sides for an answer.
 func (p *Plan) answerKeys(i int) {
 	from, to := &p.From.Sides[i], &p.To.Sides[i]
+	p.answerOpportunistic(from, to)
 	d := &from.Local.DTLS
 	switch {
-	case from.Local.Raw || !secure(from.Local.Protocol):
+	case !from.Local.secured():
 	case d.Role != DTLSNone && len(from.Remote.Fingerprints) > 0:
-		from.Local.SDES = LocalSDES{}
+		from.Local.SDES.Chosen, from.Local.SDES.RemoteTag, from.Local.SDES.Suite = 0, 0, ""
 		p.answerDTLS(i)
 	case answerSDES(from):
 		d.stop()
@@ -86,6 +85,9 @@ func (p *Plan) answerKeys(i int) {
 	// Else the answer lacks keys: the side stays as it was offered and nothing
 	// passes unprotected.
 
+	if to.Local.DTLS.Role == DTLSNone {
+		handBack(from, to, p.req)
+	}
 	d = &to.Local.DTLS
 	if d.Role != DTLSUndecided {
 		return
@@ -122,6 +124,55 @@ func (p *Plan) answerDTLS(i int) {
 		d.Generation++
 	}
 	d.Role = role
+}
+
+// offerOpportunistic settles for an offer of media i whether keys are exchanged
+// in a plain profile (RFC 8643): as the offerer does it, unless the profile
+// towards the answerer is chosen by a flag.
+func (p *Plan) offerOpportunistic(i int) {
+	from, to := &p.From.Sides[i], &p.To.Sides[i]
+	from.Local.Opportunistic = from.Remote.opportunistic()
+	switch plain := isRTP(to.Local.Protocol) && !secure(to.Local.Protocol); {
+	case !plain:
+		to.Local.Opportunistic = false
+	case slices.Contains(p.req.OSRTP, "offer"):
+		to.Local.Opportunistic = true
+	default:
+		to.Local.Opportunistic = from.Local.Opportunistic && p.req.TransportProtocol == ng.ProtocolAsReceived
+	}
+}
+
+// answerOpportunistic makes a leg plain whose answerer has not taken the keys,
+// and with it the offerer's, unless they are to be taken all the same.
+func (p *Plan) answerOpportunistic(from, to *Side) {
+	if !from.Local.secured() || secure(from.Remote.Protocol) || from.Remote.hasKeys() {
+		return
+	}
+	if from.Local.Opportunistic {
+		from.Local.Opportunistic = false
+		from.Local.stopKeys()
+	}
+	if to.Local.Opportunistic && !slices.Contains(p.req.OSRTP, "accept") {
+		to.Local.Opportunistic = false
+		to.Local.stopKeys()
+	}
+}
+
+func (r *Remote) hasKeys() bool { return len(r.Crypto) > 0 || len(r.Fingerprints) > 0 }
+
+func (r *Remote) opportunistic() bool {
+	return isRTP(r.Protocol) && !secure(r.Protocol) && r.hasKeys()
+}
+
+// secured reports whether the media is protected by keys.
+func (l *Local) secured() bool {
+	return !l.Raw && isRTP(l.Protocol) && (l.Opportunistic || secure(l.Protocol))
+}
+
+// stopKeys makes the media a plain one.
+func (l *Local) stopKeys() {
+	l.DTLS.stop()
+	l.SDES = LocalSDES{}
 }
 
 // otherIdentity reports whether fingerprints or tls-id have changed.

@@ -93,8 +93,9 @@ type Crypto struct {
 	Key   []byte // master key followed by master salt
 
 	MKI              []byte // empty = none
-	UnencryptedSRTP  bool
-	UnencryptedSRTCP bool
+	UnencryptedSRTP     bool
+	UnencryptedSRTCP    bool
+	UnauthenticatedSRTP bool
 }
 
 // Local is what the local side that faces one party has to be. After Plan the
@@ -115,6 +116,10 @@ type Local struct {
 	Asked     string           // name it was asked for by: its own, a group's; empty = the default
 	Family    ng.AddressFamily // of the local address
 	Protocol  string           // profile spoken towards the party
+
+	// Opportunistic tells that keys are exchanged although the profile is a
+	// plain one (RFC 8643).
+	Opportunistic bool
 
 	RTCPPort       bool      // a second local port for RTCP is needed and advertised
 	RTCPMux        bool      // RTP and RTCP share the first port, both ways
@@ -196,7 +201,8 @@ const (
 // LocalSDES tells whether and how the local side does SDES (RFC 4568).
 type LocalSDES struct {
 	// Lines are the a=crypto lines that the party gets or got. The call makes
-	// one key for each and keeps it as long as tag and suite stay.
+	// one key for each that has none and keeps it as long as tag, suite and
+	// round stay.
 	Lines []SDESLine
 
 	// Chosen is the tag of the line in use, 0 = none yet. The key that we
@@ -206,15 +212,29 @@ type LocalSDES struct {
 	RemoteTag int
 
 	Suite string // of the chosen line
+
+	// Refused are the suites of the party that must not be chosen.
+	Refused []string
+
+	Round int // counts the offers after an answer, which bring new keys
+
+	answered bool // the party has been given an answer
 }
 
-// SDESLine is an a=crypto line without its key.
+// SDESLine is an a=crypto line.
 type SDESLine struct {
 	Tag   int
 	Suite string
 
-	UnencryptedSRTP  bool
-	UnencryptedSRTCP bool
+	// Key is the other party's if it is handed through, with its MKI. If it is
+	// nil the call makes a key, one for each tag, suite and round.
+	Key   []byte
+	MKI   []byte
+	Round int
+
+	UnencryptedSRTP     bool
+	UnencryptedSRTCP    bool
+	UnauthenticatedSRTP bool
 }
 
 // Source is the policy for packets that arrive from the party.
@@ -243,7 +263,7 @@ const (
 // SDES is open it is SecurityDTLS.
 func (s *Side) Security() Security {
 	switch {
-	case s.Local.Raw || !secure(s.Local.Protocol):
+	case !s.Local.secured():
 		return SecurityNone
 	case s.Local.DTLS.Role != DTLSNone:
 		return SecurityDTLS

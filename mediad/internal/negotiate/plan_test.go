@@ -164,16 +164,17 @@ func TestUnusableCryptoLines(t *testing.T) {
 		{"1 AES_CM_128_HMAC_SHA1_80 inline:" + key, true, nil},
 		{"1 AES_CM_128_HMAC_SHA1_80 inline:" + key + "|2^20|1:4", true, []byte{0, 0, 0, 1}},
 		{"1 AES_CM_128_HMAC_SHA1_80 inline:" + key + "|1:1", true, []byte{1}},
-		{"1 AES_CM_128_HMAC_SHA1_80 inline:" + key + "|256:1", false, nil},
-		{"1 AES_CM_128_HMAC_SHA1_80 inline:" + key + "|1:129", false, nil},
-		{"1 AES_CM_128_HMAC_SHA1_80 inline:" + key + "|1:4;inline:" + key + "|2:4", false, nil},
-		{"1 AES_CM_128_HMAC_SHA1_80 inline:" + key + " UNAUTHENTICATED_SRTP", false, nil},
-		{"1 AES_CM_128_HMAC_SHA1_80 inline:" + key + " KDR=1", false, nil},
-		{"1 AES_CM_128_HMAC_SHA1_80 inline:" + key + " WSH=64 -x", true, nil},
-		{"0 AES_CM_128_HMAC_SHA1_80 inline:" + key, false, nil},
+		{"1 AES_CM_128_HMAC_SHA1_80 inline:" + key + "|258:1", true, []byte{2}},
+		{"1 AES_CM_128_HMAC_SHA1_80 inline:" + key + "|1:256", false, nil},
+		{"1 AES_CM_128_HMAC_SHA1_80 inline:" + key + "|forever", false, nil},
+		{"1 AES_CM_128_HMAC_SHA1_80 inline:" + key + "|x:4", false, nil},
+		{"1 AES_CM_128_HMAC_SHA1_80 inline:" + key + "|1:4;inline:" + key + "|2:4", true, []byte{0, 0, 0, 1}},
+		{"1 AES_CM_128_HMAC_SHA1_80 inline:" + key + " UNAUTHENTICATED_SRTP", true, nil},
+		{"1 AES_CM_128_HMAC_SHA1_80 inline:" + key + " WSH=64 KDR=1 -x", true, nil},
 		{"1 AES_CM_128_HMAC_SHA1_80 inline:" + key[:36], false, nil},
 		{"1 AES_CM_128_HMAC_SHA1_80 inline:%%%", false, nil},
-		{"1 F8_128_HMAC_SHA1_80 inline:" + key, false, nil},
+		{"1 F8_128_HMAC_SHA1_80 inline:" + key, true, nil},
+		{"1 F8_256_HMAC_SHA1_80 inline:" + key, false, nil},
 		{"1 AEAD_AES_128_GCM inline:AgICAgICAgICAgICAgICAgICAgICAgICAgICAg==", true, nil},
 	} {
 		got, ok := readCrypto(c.value)
@@ -183,7 +184,7 @@ func TestUnusableCryptoLines(t *testing.T) {
 			require.Len(t, got.Key, KeyLength(got.Suite))
 		}
 	}
-	p := planOf(t, ng.Request{}, "a=crypto:1 F8_128_HMAC_SHA1_80 inline:"+key+"\r\n", Party{}, Party{})
+	p := planOf(t, ng.Request{}, "a=crypto:1 F8_256_HMAC_SHA1_80 inline:"+key+"\r\n", Party{}, Party{})
 	require.Equal(t, SecurityMissing, p.From.Sides[0].Security())
 }
 

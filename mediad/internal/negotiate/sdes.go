@@ -1,249 +1,146 @@
 package negotiate
 
 import (
-	"encoding/base64"
 	"slices"
-	"strconv"
-	"strings"
 
 	ng "github.com/tandem-sbc/tandem/ng-protocol"
-	"github.com/tandem-sbc/tandem/pkg/sdp"
 )
 
-// DefaultSuites returns the SDES suites that are offered, best first. AES_192
-// and F8 are not among them, since nothing sends them, and neither is NULL,
-// since it hides nothing.
-func DefaultSuites() []string {
-	return []string{
-		"AEAD_AES_256_GCM", "AEAD_AES_128_GCM",
-		"AES_256_CM_HMAC_SHA1_80", "AES_256_CM_HMAC_SHA1_32",
-		"AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32",
-	}
-}
-
-// KeyLength returns the length of master key and salt of a suite, in bytes
-// (RFC 4568 §6.2, RFC 6188, RFC 7714); 0 for an unknown suite.
-func KeyLength(suite string) int {
-	switch suite {
-	case "AEAD_AES_256_GCM":
-		return 32 + 12
-	case "AEAD_AES_128_GCM":
-		return 16 + 12
-	case "AES_256_CM_HMAC_SHA1_80", "AES_256_CM_HMAC_SHA1_32":
-		return 32 + 14
-	case "AES_192_CM_HMAC_SHA1_80", "AES_192_CM_HMAC_SHA1_32":
-		return 24 + 14
-	case "AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32":
-		return 16 + 14
-	}
-	return 0
-}
-
-// readCrypto reads an a=crypto line. Lines that cannot be served (unknown
-// suite, key of the wrong length, several keys, parameters that are not
-// understood, UNAUTHENTICATED_SRTP) do not count (RFC 4568 §6.3).
-func readCrypto(value string) (Crypto, bool) {
-	raw, ok := sdp.ParseCrypto(value)
-	if !ok || raw.Tag == 0 || strings.Contains(raw.Rest, ";") {
-		return Crypto{}, false
-	}
-	c := Crypto{Tag: raw.Tag, Suite: raw.Suite}
-	key, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(raw.Inline, "="))
-	if err != nil || len(key) != KeyLength(raw.Suite) || len(key) == 0 {
-		return Crypto{}, false
-	}
-	c.Key = key
-	if c.MKI, ok = readMKI(raw.Rest); !ok {
-		return Crypto{}, false
-	}
-	for _, p := range raw.Params {
-		switch name, _, _ := strings.Cut(strings.ToUpper(p), "="); {
-		case name == "UNENCRYPTED_SRTP":
-			c.UnencryptedSRTP = true
-		case name == "UNENCRYPTED_SRTCP":
-			c.UnencryptedSRTCP = true
-		case name == "WSH", strings.HasPrefix(name, "-"):
-		default:
-			return Crypto{}, false
-		}
-	}
-	return c, true
-}
-
-// readMKI finds the master key identifier in "|2^20|1:4".
-func readMKI(rest string) ([]byte, bool) {
-	for part := range strings.SplitSeq(strings.TrimPrefix(rest, "|"), "|") {
-		id, length, ok := strings.Cut(part, ":")
-		if !ok {
-			continue
-		}
-		n, err := strconv.ParseUint(length, 10, 8)
-		if err != nil || n == 0 || n > 128 {
-			return nil, false
-		}
-		number, err := strconv.ParseUint(id, 10, 64)
-		if err != nil {
-			return nil, false
-		}
-		mki := make([]byte, n)
-		for i := len(mki) - 1; i >= 0 && number > 0; i-- {
-			mki[i] = byte(number)
-			number >>= 8
-		}
-		if number > 0 {
-			return nil, false
-		}
-		return mki, true
-	}
-	return nil, true
-}
-
-// writeCrypto makes the value of an a=crypto line.
-func writeCrypto(line SDESLine, key []byte, req *ng.Request) string {
-	encoding := base64.RawStdEncoding
-	if req.SDES.Pad || req.Flags.Has(ng.FlagPadCrypto) {
-		encoding = base64.StdEncoding
-	}
-	c := sdp.Crypto{Tag: line.Tag, Suite: line.Suite, Inline: encoding.EncodeToString(key)}
-	if req.SDES.Lifetime {
-		c.Rest = "|2^31"
-	}
-	for _, p := range [...]struct {
-		on   bool
-		name string
-	}{
-		{line.UnencryptedSRTP, "UNENCRYPTED_SRTP"},
-		{line.UnencryptedSRTCP, "UNENCRYPTED_SRTCP"},
-	} {
-		if p.on {
-			c.Params = append(c.Params, p.name)
-		}
-	}
-	return c.String()
-}
-
-// suites returns the suites that may be used for req, best first by order.
-func suites(req *ng.Request, opts *Options, order []string) []string {
-	all := opts.Suites
-	if all == nil {
-		all = DefaultSuites()
-	}
-	list := make([]string, 0, len(all))
-	for _, s := range order {
-		if slices.Contains(all, s) && !slices.Contains(list, s) {
-			list = append(list, s)
-		}
-	}
-	for _, s := range all {
-		if !slices.Contains(list, s) {
-			list = append(list, s)
-		}
-	}
-	return slices.DeleteFunc(list, func(s string) bool {
-		if len(req.SDES.Only) > 0 {
-			return !slices.Contains(req.SDES.Only, s)
-		}
-		return slices.Contains(req.SDES.No, s)
-	})
-}
-
-// offerSDES sets the lines that side is to be offered: the one in use, then
-// the suites of the offerer with its tags, then ours.
+// offerSDES sets the lines that side is to be offered: those of the offerer
+// with its tags and its keys, then what is left of an earlier exchange, then
+// the other suites with keys of our own.
 func offerSDES(side *Side, from *Remote, req *ng.Request, opts *Options) {
 	sdes := &side.Local.SDES
 	allowed := suites(req, opts, req.SDES.Order)
-	var lines []SDESLine
-	add := func(l SDESLine) {
-		if !slices.Contains(allowed, l.Suite) {
-			return
-		}
-		for _, have := range lines {
-			if have.Suite == l.Suite || have.Tag == l.Tag {
-				return
-			}
-		}
-		lines = append(lines, l)
-	}
+	old := *sdes
 	if sdes.Chosen != 0 {
-		for _, l := range sdes.Lines {
-			if l.Tag == sdes.Chosen {
-				add(l)
-			}
+		old.keep(sdes.Chosen)
+		sdes.Round++
+	}
+	var lines []SDESLine
+	for _, c := range from.Crypto {
+		if slices.Contains(allowed, c.Suite) {
+			lines = append(lines, lineOf(c, c.Tag))
 		}
-	} else if len(req.SDES.Order) == 0 {
-		for _, c := range from.Crypto {
-			add(SDESLine{Tag: c.Tag, Suite: c.Suite})
+	}
+	has := func(match func(SDESLine) bool) bool { return slices.ContainsFunc(lines, match) }
+	for _, l := range old.Lines {
+		if has(func(o SDESLine) bool { return o.Suite == l.Suite || o.Tag == l.Tag }) || !slices.Contains(allowed, l.Suite) {
+			continue
 		}
+		l.Key, l.MKI = nil, nil // a key that was handed through is its maker's, who does not use it any more
+		lines = append(lines, l)
 	}
 	next := 1
 	for _, l := range lines {
 		next = max(next, l.Tag+1)
 	}
-	// Lines of an earlier offer keep their tags and so their keys.
-	for _, l := range sdes.Lines {
-		if l.Tag >= next {
-			add(l)
-			next = max(next, l.Tag+1)
+	for _, s := range allowed {
+		if req.SDES.NoNew && len(lines) > 0 {
+			break
+		}
+		if !has(func(o SDESLine) bool { return o.Suite == s }) {
+			lines = append(lines, SDESLine{Tag: next, Suite: s, Round: sdes.Round})
+			next++
 		}
 	}
-	if !req.SDES.NoNew || len(lines) == 0 {
-		for _, s := range allowed {
-			before := len(lines)
-			add(SDESLine{Tag: next, Suite: s})
-			next += len(lines) - before
-		}
+	if len(req.SDES.Order) > 0 {
+		sortLines(lines, req.SDES.Order)
 	}
-	for i := range lines {
-		setParameters(&lines[i], req)
-	}
+	setParameters(lines, req)
 	sdes.Lines = lines
-	if sdes.Chosen != 0 && !slices.ContainsFunc(lines, func(l SDESLine) bool { return l.Tag == sdes.Chosen }) {
+	if sdes.Chosen != 0 && !has(func(l SDESLine) bool { return l.Tag == sdes.Chosen && l.Suite == sdes.Suite }) {
 		sdes.Chosen, sdes.RemoteTag, sdes.Suite = 0, 0, ""
 	}
 }
 
-func setParameters(l *SDESLine, req *ng.Request) {
+// lineOf is a line that hands the key of another party through.
+func lineOf(c Crypto, tag int) SDESLine {
+	return SDESLine{
+		Tag: tag, Suite: c.Suite, Key: c.Key, MKI: c.MKI,
+		UnencryptedSRTP: c.UnencryptedSRTP, UnencryptedSRTCP: c.UnencryptedSRTCP, UnauthenticatedSRTP: c.UnauthenticatedSRTP,
+	}
+}
+
+// keep leaves but the line with the tag.
+func (s *LocalSDES) keep(tag int) {
+	s.Lines = slices.DeleteFunc(slices.Clone(s.Lines), func(l SDESLine) bool { return l.Tag != tag })
+}
+
+// sortLines brings the suites of order to the front.
+func sortLines(lines []SDESLine, order []string) {
+	place := func(l SDESLine) int {
+		if i := slices.Index(order, l.Suite); i >= 0 {
+			return i
+		}
+		return len(order)
+	}
+	slices.SortStableFunc(lines, func(a, b SDESLine) int { return place(a) - place(b) })
+}
+
+func setParameters(lines []SDESLine, req *ng.Request) {
 	set := func(flag *bool, s ng.Switch) {
 		if s != ng.SwitchAbsent {
 			*flag = s == ng.SwitchOn
 		}
 	}
-	set(&l.UnencryptedSRTP, req.SDES.UnencryptedSRTP)
-	set(&l.UnencryptedSRTCP, req.SDES.UnencryptedSRTCP)
+	for i := range lines {
+		l := &lines[i]
+		set(&l.UnencryptedSRTP, req.SDES.UnencryptedSRTP)
+		set(&l.UnencryptedSRTCP, req.SDES.UnencryptedSRTCP)
+		set(&l.UnauthenticatedSRTP, req.SDES.UnauthenticatedSRTP)
+	}
 }
 
 // takeSDES chooses among the lines that the offerer sent: the one in use if it
-// is still there, else the first of "offerer_pref", else its first.
+// is still there, else the first of "offerer_pref", else its first. The answer
+// may choose another one of them.
 func takeSDES(side *Side, req *ng.Request, opts *Options) {
 	sdes := &side.Local.SDES
-	allowed := suites(&ng.Request{}, opts, nil)
-	usable := func(c Crypto) bool { return slices.Contains(allowed, c.Suite) }
+	allowed := suites(req, opts, nil)
+	sdes.Refused = sdes.Refused[:0:0]
+	for _, c := range side.Remote.Crypto {
+		if !slices.Contains(allowed, c.Suite) {
+			sdes.Refused = append(sdes.Refused, c.Suite)
+		}
+	}
 	choice := slices.IndexFunc(side.Remote.Crypto, func(c Crypto) bool {
-		return c.Tag == sdes.RemoteTag && c.Suite == sdes.Suite
+		return c.Tag == sdes.RemoteTag && c.Suite == sdes.Suite && !sdes.refuses(c.Suite)
 	})
 	for _, s := range req.SDES.OffererPref {
 		if choice >= 0 {
 			break
 		}
-		choice = slices.IndexFunc(side.Remote.Crypto, func(c Crypto) bool { return c.Suite == s && usable(c) })
+		choice = slices.IndexFunc(side.Remote.Crypto, func(c Crypto) bool { return c.Suite == s && !sdes.refuses(s) })
 	}
 	if choice < 0 {
-		choice = slices.IndexFunc(side.Remote.Crypto, usable)
+		choice = slices.IndexFunc(side.Remote.Crypto, func(c Crypto) bool { return !sdes.refuses(c.Suite) })
 	}
 	if choice < 0 {
-		*sdes = LocalSDES{}
+		*sdes = LocalSDES{Refused: sdes.Refused}
 		return
 	}
 	c := side.Remote.Crypto[choice]
-	*sdes = LocalSDES{
-		Lines: []SDESLine{{
-			Tag: c.Tag, Suite: c.Suite,
-			UnencryptedSRTP:  c.UnencryptedSRTP,
-			UnencryptedSRTCP: c.UnencryptedSRTCP,
-		}},
-		Chosen: c.Tag, RemoteTag: c.Tag, Suite: c.Suite,
+	line := SDESLine{
+		Tag: c.Tag, Suite: c.Suite,
+		UnencryptedSRTP: c.UnencryptedSRTP, UnencryptedSRTCP: c.UnencryptedSRTCP, UnauthenticatedSRTP: c.UnauthenticatedSRTP,
 	}
+	for _, l := range sdes.Lines {
+		if l.Tag == line.Tag && l.Suite == line.Suite {
+			line.Key, line.MKI, line.Round = l.Key, l.MKI, l.Round
+		}
+	}
+	sdes.choose(line, c.Tag)
 }
+
+// choose makes line the only one and the one in use; theirs is the tag of the
+// party's line.
+func (s *LocalSDES) choose(line SDESLine, theirs int) {
+	s.Lines = []SDESLine{line}
+	s.Chosen, s.RemoteTag, s.Suite = line.Tag, theirs, line.Suite
+}
+
+func (s *LocalSDES) refuses(suite string) bool { return slices.Contains(s.Refused, suite) }
 
 // answerSDES finds the line that the answerer took; false if none fits.
 func answerSDES(side *Side) bool {
@@ -257,9 +154,38 @@ func answerSDES(side *Side) bool {
 			continue
 		}
 		l := &sdes.Lines[i]
-		l.UnencryptedSRTP, l.UnencryptedSRTCP = c.UnencryptedSRTP, c.UnencryptedSRTCP
+		l.UnencryptedSRTP, l.UnencryptedSRTCP, l.UnauthenticatedSRTP = c.UnencryptedSRTP, c.UnencryptedSRTCP, c.UnauthenticatedSRTP
 		sdes.Chosen, sdes.RemoteTag, sdes.Suite = l.Tag, c.Tag, c.Suite
 		return true
 	}
 	return false
+}
+
+// handBack makes the answer to the offerer: if the answerer took a suite that
+// the offerer has offered too, this suite with the answerer's key, else what
+// takeSDES has chosen with a key of our own.
+func handBack(from, to *Side, req *ng.Request) {
+	sdes := &to.Local.SDES
+	if len(sdes.Lines) == 0 {
+		return
+	}
+	static := req.SDES.Static && sdes.answered
+	sdes.answered = true
+	if theirs, ok := from.InboundCrypto(); ok && from.Security() == SecuritySDES {
+		if static && slices.Equal(sdes.Lines[0].Key, theirs.Key) {
+			return
+		}
+		for _, c := range to.Remote.Crypto {
+			if static {
+				break
+			}
+			if c.Suite == theirs.Suite && !sdes.refuses(c.Suite) {
+				sdes.choose(lineOf(theirs, c.Tag), c.Tag)
+				return
+			}
+		}
+	}
+	for i := range sdes.Lines {
+		sdes.Lines[i].Key, sdes.Lines[i].MKI = nil, nil
+	}
 }
