@@ -59,9 +59,11 @@ func law() []rule {
 		{packages: "mediad/internal/limits", may: []string{"ng-protocol"}},
 		{packages: "mediad/internal/ports", may: []string{"pkg/udp"}},
 		{packages: "mediad/internal/secure", may: leaves},
+		{packages: "mediad/internal/quality", may: []string{"pkg/rtp"}, never: []string{"net", "go.uber.org/zap"}},
+		{packages: "mediad/internal/report", may: []string{"mediad/internal/quality", "ng-protocol", "pkg/..."}},
 		{packages: "mediad/internal/connect", may: leaves},
 		{
-			packages: "mediad/internal/flow", may: []string{"mediad/internal/secure", "pkg/udp", "pkg/rtp"},
+			packages: "mediad/internal/flow", may: []string{"mediad/internal/secure", "mediad/internal/quality", "pkg/udp", "pkg/rtp"},
 			never: []string{"go.uber.org/zap", "go.yaml.in/yaml/v3"},
 		},
 		{packages: "mediad/internal/engine", may: []string{"mediad/internal/flow", "pkg/udp"}},
