@@ -33,7 +33,8 @@ const (
 
 // Agent is the ICE agent of one component. pion's agent behind it lives from one ICE restart to the next.
 type Agent struct {
-	cfg Config
+	cfg   Config
+	ports []Port
 
 	guard   atomic.Pointer[guard]            // what the packet path needs of the present generation
 	checked atomic.Pointer[[]netip.AddrPort] // sources whose checks have passed, copied on write
@@ -41,15 +42,21 @@ type Agent struct {
 	mu         sync.Mutex
 	generation *generation
 	state      State
-	selected   netip.AddrPort
+	selected   pair
 	closed     bool
 	turning    sync.WaitGroup // goroutines that change the role
+}
+
+// pair is a local port, by number, and a remote address.
+type pair struct {
+	port   int
+	remote netip.AddrPort
 }
 
 // generation is pion's agent with the credentials of one ICE session (RFC 8445 §9).
 type generation struct {
 	agent       *ice.Agent
-	view        *udp.View
+	views       []*udp.View // one for each port
 	credentials Credentials
 	conflict    *conflict
 	started     bool
@@ -72,7 +79,7 @@ func NewAgent(cfg Config) (*Agent, error) {
 	if cfg.Component == 0 {
 		cfg.Component = 1
 	}
-	a := &Agent{cfg: cfg}
+	a := &Agent{cfg: cfg, ports: append([]Port{{cfg.Local, cfg.Sender}}, cfg.Further...)}
 	g, err := a.newGeneration(cfg.Credentials)
 	if err != nil {
 		return nil, err
@@ -87,15 +94,17 @@ func (a *Agent) newGeneration(c Credentials) (*generation, error) {
 		return nil, ErrCredentials
 	}
 	g := &generation{credentials: c}
-	g.conflict = &conflict{credentials: c, reply: a.cfg.Sender.Send, turn: func() bool { return a.turn(g) }}
-	g.view = udp.NewView(a.cfg.Local, queueDepth, func(pkt []byte, dst netip.AddrPort) error {
-		g.conflict.sees(pkt)
-		return a.cfg.Sender.Send(pkt, dst)
-	})
+	g.conflict = &conflict{credentials: c, turn: func() bool { return a.turn(g) }}
+	for _, port := range a.ports {
+		g.views = append(g.views, udp.NewView(port.Local, queueDepth, func(pkt []byte, dst netip.AddrPort) error {
+			g.conflict.sees(pkt)
+			return port.Sender.Send(pkt, dst)
+		}))
+	}
 	agent, err := ice.NewAgent(&ice.AgentConfig{
 		LocalUfrag: c.Ufrag, LocalPwd: c.Password,
 		Lite:                   a.cfg.Lite,
-		UDPMux:                 &singlePort{view: g.view},
+		UDPMux:                 &ownPorts{views: g.views},
 		NetworkTypes:           []ice.NetworkType{ice.NetworkTypeUDP4, ice.NetworkTypeUDP6},
 		CandidateTypes:         []ice.CandidateType{ice.CandidateTypeHost},
 		MulticastDNSMode:       ice.MulticastDNSModeDisabled,
@@ -121,7 +130,7 @@ func (a *Agent) newGeneration(c Credentials) (*generation, error) {
 	g.agent = agent
 	_ = agent.OnCandidate(func(ice.Candidate) {})
 	_ = agent.OnConnectionStateChange(func(s ice.ConnectionState) { a.stateChanged(g, s) })
-	_ = agent.OnSelectedCandidatePairChange(func(_, remote ice.Candidate) { a.pairSelected(g, remote) })
+	_ = agent.OnSelectedCandidatePairChange(func(local, remote ice.Candidate) { a.pairSelected(g, local, remote) })
 	if err := agent.GatherCandidates(); err != nil {
 		_ = agent.GracefulClose()
 		return nil, fmt.Errorf("connect: agent: %w", err)
@@ -179,7 +188,7 @@ func (a *Agent) addCandidatesLocked(lines []string) {
 			return
 		}
 		c, err := ParseCandidate(line)
-		if err != nil || c.Component != a.cfg.Component || c.Address.Addr().Is4() != a.cfg.Local.Addr().Is4() {
+		if err != nil || c.Component != a.cfg.Component || !a.hasFamily(c.Address) {
 			continue
 		}
 		remote, err := c.pion()
@@ -189,6 +198,11 @@ func (a *Agent) addCandidatesLocked(lines []string) {
 		g.remote.Candidates = append(g.remote.Candidates, line)
 		_ = g.agent.AddRemoteCandidate(remote)
 	}
+}
+
+// hasFamily reports whether one of the ports can reach an address.
+func (a *Agent) hasFamily(remote netip.AddrPort) bool {
+	return slices.ContainsFunc(a.ports, func(p Port) bool { return p.Local.Addr().Is4() == remote.Addr().Is4() })
 }
 
 // Restart begins a new ICE session with new credentials (RFC 8445 §9); Start has to follow. Media goes on over the pair selected before
@@ -212,7 +226,7 @@ func (a *Agent) Restart(c Credentials) error {
 		return ErrClosed
 	}
 	a.generation = next
-	a.forgetChecked(a.selected)
+	a.forgetChecked(a.selected.remote)
 	a.guard.Store(a.newGuard(next))
 	a.mu.Unlock()
 	old.close()
@@ -220,7 +234,7 @@ func (a *Agent) Restart(c Credentials) error {
 }
 
 func (a *Agent) newGuard(g *generation) *guard {
-	return &guard{ufrag: g.credentials.Ufrag, view: g.view, checked: &a.checked, conflict: g.conflict}
+	return &guard{ufrag: g.credentials.Ufrag, views: g.views, ports: a.ports, checked: &a.checked, conflict: g.conflict}
 }
 
 // forgetChecked leaves but one checked source, that of the pair in use.
@@ -232,12 +246,26 @@ func (a *Agent) forgetChecked(selected netip.AddrPort) {
 	a.checked.Store(&list)
 }
 
-// HandlePacket takes a STUN packet that came in on the port. It does not block and does not keep pkt.
-func (a *Agent) HandlePacket(pkt []byte, src netip.AddrPort) {
+// HandlePacket takes a STUN packet that came in on the first port. It does not block and does not keep pkt.
+func (a *Agent) HandlePacket(pkt []byte, src netip.AddrPort) { a.handle(pkt, 0, src) }
+
+func (a *Agent) handle(pkt []byte, port int, src netip.AddrPort) {
 	if g := a.guard.Load(); g != nil {
-		g.pass(pkt, src)
+		g.pass(pkt, port, src)
 	}
 }
+
+// Arrival is the agent for packets that come in on one of its ports.
+type Arrival struct {
+	*Agent
+	port int
+}
+
+// At returns the agent for packets that come in on a port: 0 is Config.Local, further ones count on in Config.Further.
+func (a *Agent) At(port int) *Arrival { return &Arrival{a, port} }
+
+// HandlePacket takes a STUN packet that came in on the port. It does not block and does not keep pkt.
+func (a *Arrival) HandlePacket(pkt []byte, src netip.AddrPort) { a.handle(pkt, a.port, src) }
 
 // Allows reports whether a check from a source has passed in this ICE session; the pair selected in the last one goes on to count.
 func (a *Agent) Allows(src netip.AddrPort) bool {
@@ -249,7 +277,7 @@ func (a *Agent) Allows(src netip.AddrPort) bool {
 func (a *Agent) Selected() netip.AddrPort {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.selected
+	return a.selected.remote
 }
 
 // State the agent is in.
@@ -287,22 +315,25 @@ func (a *Agent) remember(src netip.AddrPort) {
 	}
 }
 
-func (a *Agent) pairSelected(g *generation, remote ice.Candidate) {
+func (a *Agent) pairSelected(g *generation, local, remote ice.Candidate) {
 	dst, ok := addrPortOf(remote)
-	if !ok {
+	own, okLocal := addrPortOf(local)
+	port := slices.IndexFunc(a.ports, func(p Port) bool { return p.Local == own })
+	if !ok || !okLocal || port < 0 {
 		return
 	}
+	chosen := pair{port, dst}
 	g.nomination.selected(dst, remote.Priority(), time.Now())
 	a.mu.Lock()
-	if a.closed || a.generation != g || a.selected == dst {
+	if a.closed || a.generation != g || a.selected == chosen {
 		a.mu.Unlock()
 		return
 	}
-	a.selected = dst
+	a.selected = chosen
 	a.mu.Unlock()
 	a.remember(dst)
 	if a.cfg.OnSelected != nil {
-		a.cfg.OnSelected(dst)
+		a.cfg.OnSelected(port, dst)
 	}
 }
 

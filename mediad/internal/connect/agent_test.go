@@ -18,6 +18,7 @@ import (
 type port struct {
 	conn  *net.UDPConn
 	agent atomic.Pointer[Agent]
+	index int // of the agent's ports
 	done  chan struct{}
 }
 
@@ -35,7 +36,7 @@ func newPort(t *testing.T, local string) *port {
 				return
 			}
 			if a := p.agent.Load(); a != nil {
-				a.HandlePacket(buf[:n], netip.AddrPortFrom(src.Addr().Unmap(), src.Port()))
+				a.At(p.index).HandlePacket(buf[:n], netip.AddrPortFrom(src.Addr().Unmap(), src.Port()))
 			}
 		}
 	}()
@@ -59,6 +60,7 @@ type ours struct {
 	port     *port
 	selected chan netip.AddrPort
 	states   chan State
+	chosen   atomic.Int32 // port of the last selection
 }
 
 func newOurs(t *testing.T, local string, change func(*Config)) *ours {
@@ -66,7 +68,7 @@ func newOurs(t *testing.T, local string, change func(*Config)) *ours {
 	o := &ours{port: newPort(t, local), selected: make(chan netip.AddrPort, 100), states: make(chan State, 100)}
 	cfg := Config{
 		Local: o.port.addr(), Credentials: NewCredentials(), Sender: o.port,
-		OnSelected: func(r netip.AddrPort) { o.selected <- r }, OnState: func(s State) { o.states <- s },
+		OnSelected: func(port int, r netip.AddrPort) { o.chosen.Store(int32(port)); o.selected <- r }, OnState: func(s State) { o.states <- s },
 	}
 	if change != nil {
 		change(&cfg)
@@ -191,6 +193,33 @@ func (p *peer) start(t *testing.T, o *ours, controlling bool) {
 func (p *peer) addr() netip.AddrPort {
 	a := p.conn.LocalAddr().(*net.UDPAddr).AddrPort()
 	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
+}
+
+// TestSeveralPorts: an agent with a port on each of several addresses talks from the one that the peer can reach, with media and answers
+// alike, and moves when the peer does.
+func TestSeveralPorts(t *testing.T) {
+	for _, controlling := range []bool{false, true} {
+		for want, local := range []string{"127.0.0.1", "::1"} {
+			t.Run(fmt.Sprintf("controlling=%v,%s", controlling, local), func(t *testing.T) {
+				second := newPort(t, "::1")
+				second.index = 1
+				o := newOurs(t, "127.0.0.1", func(c *Config) { c.Further = []Port{{second.addr(), second}} })
+				second.agent.Store(o.Agent)
+				p := newPeer(t, local, false)
+				for _, port := range []*port{o.port, second} {
+					c, err := ice4.UnmarshalCandidate(HostCandidate(port.addr(), 1).String())
+					require.NoError(t, err)
+					require.NoError(t, p.AddRemoteCandidate(c))
+				}
+				p.start(t, o, !controlling)
+				require.NoError(t, o.Start(p.remote(t, controlling, true)))
+				require.Equal(t, p.addr(), o.waitSelected(t))
+				require.Equal(t, int32(want), o.chosen.Load())
+				require.True(t, o.At(want).Allows(p.addr()))
+				o.waitState(t, Connected)
+			})
+		}
+	}
 }
 
 func TestConnect(t *testing.T) {

@@ -58,7 +58,15 @@ type Credentials struct {
 	Ufrag, Password string
 }
 
-// Config of an Agent, which serves one component of one media: one local port.
+// Port is a local port of an agent.
+type Port struct {
+	// Local is the address the port is bound to.
+	Local netip.AddrPort
+	// Sender sends from the port.
+	Sender Sender
+}
+
+// Config of an Agent, which serves one component of one media: one local port, or one on each of several local addresses.
 type Config struct {
 	// Local is the address the port is bound to.
 	Local netip.AddrPort
@@ -72,8 +80,11 @@ type Config struct {
 	Lite bool
 	// Sender sends from the port.
 	Sender Sender
-	// OnSelected is called whenever a pair is chosen, from a goroutine of the agent; it must not call Close or Restart.
-	OnSelected func(remote netip.AddrPort)
+	// Further are the ports on other local addresses, for example of the other family.
+	Further []Port
+	// OnSelected is called whenever a pair is chosen, from a goroutine of the agent; it must not call Close or Restart. port is 0 for
+	// Local and counts on in Further.
+	OnSelected func(port int, remote netip.AddrPort)
 	// OnState is called at changes of state, from a goroutine of the agent; it must not call Close or Restart. It may be nil.
 	OnState func(State)
 	// Disconnected is the time without a sign of life after which the state is Disconnected, zero meaning 10 seconds, and Failed

@@ -11,7 +11,7 @@ import (
 // called browser come straight, its answer goes through SIP. Chromium sends its answer some 100 ms sooner when a check has succeeded. pion
 // cannot do it, as it wants to know the peer's ufrag. Who has not got our password from the offer gets nothing, and what goes back is no
 // larger than what came.
-func (c *conflict) answerEarly(pkt []byte, src netip.AddrPort) {
+func (c *conflict) answerEarly(pkt []byte, port Port, src netip.AddrPort) {
 	if binary.BigEndian.Uint16(pkt) != bindingRequest {
 		return
 	}
@@ -23,6 +23,6 @@ func (c *conflict) answerEarly(pkt []byte, src netip.AddrPort) {
 	m, err := stun.Build(stun.NewTransactionIDSetter(request.TransactionID), stun.BindingSuccess,
 		&stun.XORMappedAddress{IP: src.Addr().AsSlice(), Port: int(src.Port())}, integrity, stun.Fingerprint)
 	if err == nil && len(m.Raw) <= len(pkt) {
-		_ = c.reply(m.Raw, src)
+		_ = port.Sender.Send(m.Raw, src)
 	}
 }

@@ -14,23 +14,24 @@ import (
 // not fit their meaning, so that nothing behind it has to.
 type guard struct {
 	ufrag   string
-	view    *udp.View
+	views   []*udp.View
+	ports   []Port
 	checked *atomic.Pointer[[]netip.AddrPort] // the agent's
 
 	conflict *conflict
 }
 
-func (g *guard) pass(pkt []byte, src netip.AddrPort) bool {
+func (g *guard) pass(pkt []byte, port int, src netip.AddrPort) bool {
 	if list := g.checked.Load(); list != nil && len(*list) >= maxChecked && !slices.Contains(*list, src) {
 		return false
 	}
-	if !acceptable(pkt, g.ufrag) || g.conflict.settles(pkt, src) {
+	if !acceptable(pkt, g.ufrag) || g.conflict.settles(pkt, g.ports[port], src) {
 		return false
 	}
 	if g.conflict.role.Load() == noRole {
-		g.conflict.answerEarly(pkt, src)
+		g.conflict.answerEarly(pkt, g.ports[port], src)
 	}
-	return g.view.Feed(pkt, src)
+	return g.views[port].Feed(pkt, src)
 }
 
 const (

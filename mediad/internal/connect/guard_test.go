@@ -48,7 +48,7 @@ func TestGuardKeepsPanicAway(t *testing.T) {
 	a, err := NewAgent(Config{Local: port.addr(), Credentials: NewCredentials(), Sender: port})
 	require.NoError(t, err)
 	defer a.Close()
-	require.False(t, a.guard.Load().pass(evil, netip.MustParseAddrPort("127.0.0.2:1")))
+	require.False(t, a.guard.Load().pass(evil, 0, netip.MustParseAddrPort("127.0.0.2:1")))
 }
 
 func TestAcceptable(t *testing.T) {

@@ -32,18 +32,35 @@ func (g *generation) start(r Remote) error {
 // close ends pion's agent and waits for its goroutines.
 func (g *generation) close() {
 	_ = g.agent.GracefulClose()
-	_ = g.view.Close()
+	for _, v := range g.views {
+		_ = v.Close()
+	}
 }
 
-// singlePort is the UDPMux of an agent that has one port to itself: the view of a stream's socket.
-type singlePort struct{ view *udp.View }
+// ownPorts is the UDPMux of an agent that has its ports to itself: views of the streams' sockets.
+type ownPorts struct{ views []*udp.View }
 
-var _ ice.UDPMux = (*singlePort)(nil)
+var _ ice.UDPMux = (*ownPorts)(nil)
 
-func (m *singlePort) GetConn(string, net.Addr) (net.PacketConn, error) { return m.view, nil }
-func (m *singlePort) RemoveConnByUfrag(string)                         {}
-func (m *singlePort) GetListenAddresses() []net.Addr                   { return []net.Addr{m.view.LocalAddr()} }
-func (m *singlePort) Close() error                                     { return nil }
+func (m *ownPorts) GetConn(_ string, local net.Addr) (net.PacketConn, error) {
+	for _, v := range m.views {
+		if v.LocalAddr().String() == local.String() {
+			return v, nil
+		}
+	}
+	return nil, net.ErrClosed
+}
+
+func (m *ownPorts) GetListenAddresses() []net.Addr {
+	var out []net.Addr
+	for _, v := range m.views {
+		out = append(out, v.LocalAddr())
+	}
+	return out
+}
+
+func (m *ownPorts) RemoveConnByUfrag(string) {}
+func (m *ownPorts) Close() error             { return nil }
 
 // noInterfaces keeps pion from listing the machine's devices for each agent: with a UDPMux, host candidates only and no mDNS it asks the
 // net for nothing else.

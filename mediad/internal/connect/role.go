@@ -21,8 +21,7 @@ type conflict struct {
 	credentials Credentials
 	role        atomic.Int32
 	tieBreaker  atomic.Uint64 // pion's, as seen in its checks; 0 until it sent one
-	reply       func(pkt []byte, dst netip.AddrPort) error
-	turn        func() bool // begins to give the agent the other role; false means try again later. It does not block
+	turn        func() bool   // begins to give the agent the other role; false means try again later. It does not block
 }
 
 // sees takes note of a check that we send.
@@ -39,7 +38,7 @@ func (c *conflict) sees(pkt []byte) {
 
 // settles reports whether a request was dealt with because it is in conflict with our role: the one with the larger tie-breaker is
 // controlling. pkt is acceptable. Only a request whose integrity holds has consequences.
-func (c *conflict) settles(pkt []byte, src netip.AddrPort) bool {
+func (c *conflict) settles(pkt []byte, port Port, src netip.AddrPort) bool {
 	role := c.role.Load()
 	attr := uint16(attrControlling)
 	if role == controlled {
@@ -58,7 +57,7 @@ func (c *conflict) settles(pkt []byte, src netip.AddrPort) bool {
 	}
 	larger := c.tieBreaker.Load() >= theirs
 	if larger == (role == controlling) {
-		c.refuse(m, src) // the peer has to turn
+		c.refuse(m, port, src) // the peer has to turn
 		return true
 	}
 	if c.turn() {
@@ -68,11 +67,11 @@ func (c *conflict) settles(pkt []byte, src netip.AddrPort) bool {
 }
 
 // refuse answers a request with 487 (RFC 8445 §7.3.1.1).
-func (c *conflict) refuse(request *stun.Message, src netip.AddrPort) {
+func (c *conflict) refuse(request *stun.Message, port Port, src netip.AddrPort) {
 	m, err := stun.Build(stun.NewTransactionIDSetter(request.TransactionID), stun.NewType(stun.MethodBinding, stun.ClassErrorResponse),
 		stun.CodeRoleConflict, stun.NewShortTermIntegrity(c.credentials.Password), stun.Fingerprint)
 	if err == nil {
-		_ = c.reply(m.Raw, src)
+		_ = port.Sender.Send(m.Raw, src)
 	}
 }
 

@@ -18,8 +18,11 @@ func (s *Stream) Handle(pkt []byte, src netip.AddrPort, now time.Time, out *Batc
 	}
 	switch kind := rtp.Classify(pkt); kind {
 	case rtp.STUN:
-		if r.ICE != nil {
+		switch {
+		case r.ICE != nil:
 			r.ICE.HandlePacket(pkt, src)
+		case r.PassSTUN:
+			s.passSTUN(r, pkt, out)
 		}
 	case rtp.DTLS:
 		if r.DTLS != nil && s.reachable(r, src) {
@@ -39,6 +42,17 @@ func (s *Stream) Handle(pkt []byte, src netip.AddrPort, now time.Time, out *Batc
 		s.control(r, pkt, src, now, out)
 	default:
 		s.counters.refuse()
+	}
+}
+
+// passSTUN sends a connectivity check on to where media goes.
+func (s *Stream) passSTUN(r *Route, pkt []byte, out *Batch) {
+	for i := range r.Media {
+		o := &r.Media[i]
+		via := o.Stream.Outlet()
+		if to := via.Destination(); to.IsValid() && to.Port() != 0 && !via.closed.Load() {
+			out.add(via, pkt, to)
+		}
 	}
 }
 

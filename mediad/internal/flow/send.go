@@ -70,7 +70,7 @@ func (o *Output) sendMedia(pkt []byte, last bool, out *Batch) {
 	if o.Filter != nil && o.Filter.drops(pkt) {
 		return
 	}
-	to, ok := o.ready()
+	via, to, ok := o.ready()
 	if !ok {
 		return
 	}
@@ -90,12 +90,12 @@ func (o *Output) sendMedia(pkt []byte, last bool, out *Batch) {
 			return
 		}
 	}
-	out.add(o.Stream, pkt, to)
+	out.add(via, pkt, to)
 }
 
 // sendControl does the same for RTCP.
 func (o *Output) sendControl(pkt []byte, last bool, out *Batch) {
-	to, ok := o.ready()
+	via, to, ok := o.ready()
 	if !ok {
 		return
 	}
@@ -112,7 +112,7 @@ func (o *Output) sendControl(pkt []byte, last bool, out *Batch) {
 			return
 		}
 	}
-	out.add(o.Stream, pkt, to)
+	out.add(via, pkt, to)
 }
 
 // sendOpaque appends a packet as it is.
@@ -120,7 +120,7 @@ func (o *Output) sendOpaque(pkt []byte, last bool, out *Batch) {
 	if o.Filter != nil && (o.Filter.DropMedia || o.Filter.Silence) {
 		return
 	}
-	to, ok := o.ready()
+	via, to, ok := o.ready()
 	if !ok {
 		return
 	}
@@ -130,17 +130,18 @@ func (o *Output) sendOpaque(pkt []byte, last bool, out *Batch) {
 			return
 		}
 	}
-	out.add(o.Stream, pkt, to)
+	out.add(via, pkt, to)
 }
 
-// ready reports whether the receiver can be sent to: its address is known and its keys are there.
-func (o *Output) ready() (netip.AddrPort, bool) {
-	to := o.Stream.Destination()
-	if !to.IsValid() || to.Port() == 0 || o.Stream.closed.Load() || (o.Encrypted && o.Outbound == nil) {
+// ready reports whether the receiver can be sent to, and by which stream: its address is known and its keys are there.
+func (o *Output) ready() (via *Stream, to netip.AddrPort, ok bool) {
+	via = o.Stream.Outlet()
+	to = via.Destination()
+	if !to.IsValid() || to.Port() == 0 || via.closed.Load() || (o.Encrypted && o.Outbound == nil) {
 		o.Stream.counters.errorsOut.Add(1)
-		return netip.AddrPort{}, false
+		return nil, netip.AddrPort{}, false
 	}
-	return to, true
+	return via, to, true
 }
 
 // CountSent takes note of what became of datagrams of a batch. The engine calls it.

@@ -25,7 +25,9 @@ type Stream struct {
 	route atomic.Pointer[Route]
 	// destination is where packets to this stream's peer go, compiled from endpoints whenever one of them changes.
 	destination atomic.Pointer[netip.AddrPort]
-	counters    counters
+	// outlet is another stream whose port packets to the peer leave from, nil for this one's.
+	outlet   atomic.Pointer[Stream]
+	counters counters
 
 	mu        sync.Mutex // guards endpoints
 	endpoints endpoints
@@ -65,6 +67,9 @@ func (s *Stream) Route() *Route { return s.route.Load() }
 // selected before is kept as long as the route allows it.
 func (s *Stream) SetRoute(r *Route) {
 	s.route.Store(r)
+	if r.ICE == nil {
+		s.outlet.Store(nil)
+	}
 	s.update(func(e *endpoints) {
 		if e.apply(r) {
 			s.reopened.Add(1)
@@ -90,6 +95,23 @@ func (s *Stream) Destination() netip.AddrPort {
 		return *d
 	}
 	return netip.AddrPort{}
+}
+
+// SetOutlet makes packets to the peer leave from another stream's port, to where that stream sends: ICE has chosen a pair whose local
+// address is not this stream's. nil takes it back. Both streams must have the same shard. A route without ICE takes it back, too.
+func (s *Stream) SetOutlet(other *Stream) {
+	if other == s {
+		other = nil
+	}
+	s.outlet.Store(other)
+}
+
+// Outlet is the stream whose port packets to the peer leave from: the stream itself, or what SetOutlet has put in its place.
+func (s *Stream) Outlet() *Stream {
+	if o := s.outlet.Load(); o != nil {
+		return o
+	}
+	return s
 }
 
 // Learned is the source address that was learned, unset if none.

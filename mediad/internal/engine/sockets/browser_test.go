@@ -191,7 +191,7 @@ func newWebRTCLeg(t *testing.T, l *leg, lite bool) *webrtcLeg {
 	t.Cleanup(w.dtls.Close)
 	w.ice, err = connect.NewAgent(connect.Config{
 		Local: l.rtp.LocalAddr(), Component: 1, Credentials: connect.NewCredentials(), Lite: lite, Sender: l.rtp,
-		OnSelected: func(remote netip.AddrPort) {
+		OnSelected: func(_ int, remote netip.AddrPort) {
 			l.rtp.Select(remote)
 			_ = w.dtls.Start(w.role, w.peer) // a second selection finds it started
 			w.connected <- remote
