@@ -155,7 +155,7 @@ func (p *provision) agent(m *media, component int, session *iceSession, log logg
 	agent, err := connect.NewAgent(connect.Config{
 		Local: stream.LocalAddr(), Advertised: m.pair.Address.Public(), Component: uint16(component + 1),
 		Credentials: session.credentials, Lite: session.mode == negotiate.ICELite, Sender: stream,
-		OnSelected: func(remote netip.AddrPort) {
+		OnSelected: func(_ int, remote netip.AddrPort) {
 			stream.Select(remote)
 			log.now().Info("ICE pair selected", zap.Stringer("remote", remote))
 			if h := a.handshake.Load(); h != nil {
