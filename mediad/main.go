@@ -26,10 +26,22 @@ func run(args []string) int {
 		fmt.Print(settings.Usage())
 		return 0
 	case s.Process.ShowVersion:
-		fmt.Println("mediad", version())
+		fmt.Println("Version:", "mediad", version())
+		return 0
+	case s.Process.ShowCodecs:
+		fmt.Print(settings.Codecs())
 		return 0
 	}
-	if err := app.Run(context.Background(), s, version()); err != nil {
+	if !s.Process.Foreground && !app.InBackground() {
+		code, err := app.Background(args)
+		if err != nil {
+			fmt.Fprintf(os.Stderr, "mediad: %v\n", err)
+			return 1
+		}
+		return code
+	}
+	load := func() (*settings.Settings, error) { return settings.Load(args) }
+	if err := app.Run(context.Background(), s, version(), load); err != nil {
 		fmt.Fprintf(os.Stderr, "mediad: %v\n", err)
 		return 1
 	}

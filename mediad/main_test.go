@@ -9,12 +9,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 // asMediad makes the test binary behave as the command.
@@ -44,6 +46,7 @@ func TestExitCodes(t *testing.T) {
 		says string
 	}{
 		{"--version", 0, "mediad "},
+		{"--codecs", 0, "PCMA: passed through"},
 		{"--help", 0, "--listen-ng"},
 		{usual + "--nonsense", 2, "unknown option --nonsense"},
 		{usual + "--timeout=x", 2, `timeout: "x" is not a whole number`},
@@ -68,7 +71,7 @@ func TestRunsUntilSIGTERM(t *testing.T) {
 	dir := t.TempDir()
 	config, pid := filepath.Join(dir, "m.conf"), filepath.Join(dir, "m.pid")
 	require.NoError(t, os.WriteFile(config, []byte("[rtpengine]\ntable = 0\ninterface = any\nlisten-ng = 127.0.0.1:0\n"+
-		"listen-cli = localhost:2224\nrecording-method = proc\nauto-port-range = 100\nno-such-key = 1\n"), 0o600))
+		"recording-method = proc\nauto-port-range = 100\nno-such-key = 1\n"), 0o600))
 	cmd := mediad("-f", "-E", "--no-log-timestamps", "--pidfile", pid, "--config-file", config)
 	stderr, err := cmd.StderrPipe()
 	require.NoError(t, err)
@@ -78,8 +81,8 @@ func TestRunsUntilSIGTERM(t *testing.T) {
 	addr := readUntil(t, stderr, log, regexp.MustCompile(`listening for ng commands \{"address": "([^"]+)"`))
 
 	for _, want := range []string{
-		`unknown option ignored {"option": "no-such-key", "source": "` + config + `:8"}`,
-		`listener is not served by this version {"option": "listen-cli"`, "user space",
+		`unknown option ignored {"option": "no-such-key", "source": "` + config + `:7"}`,
+		`option has no effect in this version {"option": "recording-method"`, "user space",
 	} {
 		require.Contains(t, log.String(), want)
 	}
@@ -98,16 +101,91 @@ func TestRunsUntilSIGTERM(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "cookie d6:result4:ponge", string(reply[:n]))
 
-	for _, sig := range []syscall.Signal{syscall.SIGHUP, syscall.SIGUSR2, syscall.SIGTERM} { // only the last one ends it
+	replaceLine(t, config, "table = 0", "table = 0\ntimeout = 0x11\nlog-level-ice = 7\nnum-threads = 3")
+	require.NoError(t, cmd.Process.Signal(syscall.SIGHUP))
+	readUntil(t, stderr, log, regexp.MustCompile(`(configuration reloaded)`))
+	require.Contains(t, log.String(), `option needs a restart to take effect {"option": "num-threads"}`)
+	replaceLine(t, config, "interface = any", "interface = 127.0.0.1\ntos = 999")
+	require.NoError(t, cmd.Process.Signal(syscall.SIGHUP))
+	readUntil(t, stderr, log, regexp.MustCompile(`(not reloaded, the old one stays in force) \{"error": "[^"]+: tos: 999 is not within`))
+
+	for _, sig := range []syscall.Signal{syscall.SIGUSR2, syscall.SIGTERM} { // only the last one ends it
 		require.NoError(t, cmd.Process.Signal(sig))
 		time.Sleep(50 * time.Millisecond)
 	}
 	rest, err := io.ReadAll(stderr)
 	require.NoError(t, err)
 	require.NoError(t, cmd.Wait(), "%s%s", log, rest)
-	require.Contains(t, string(rest), "signal ignored")
 	require.Contains(t, string(rest), "log level changed")
 	require.NoFileExists(t, pid)
+}
+
+// replaceLine changes a file.
+func replaceLine(t *testing.T, name, old, new string) {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	require.NoError(t, err)
+	require.Contains(t, string(text), old)
+	require.NoError(t, os.WriteFile(name, []byte(strings.Replace(string(text), old, new, 1)), 0o600))
+}
+
+// TestBackground starts the command without -f: it returns when the daemon is
+// ready, which goes on by itself and can be ended by its PID file.
+func TestBackground(t *testing.T) {
+	pidfile := filepath.Join(t.TempDir(), "m.pid")
+	args := strings.Fields("--config-file=none -i 127.0.0.1 -n 127.0.0.1:0 --auto-port-range=100 -p " + pidfile)
+	cmd := mediad(args...)
+	require.NoError(t, cmd.Run())
+	text, err := os.ReadFile(pidfile)
+	require.NoError(t, err)
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	require.NoError(t, err)
+	require.NotEqual(t, cmd.ProcessState.Pid(), pid)
+	session, err := unix.Getsid(pid)
+	require.NoError(t, err)
+	require.Equal(t, pid, session, "it has a session of its own")
+
+	out, err := mediad(append(args, "-f", "-E")...).CombinedOutput()
+	require.Error(t, err, "a second one with the same PID file")
+	require.Contains(t, string(out), fmt.Sprintf("process %d is running", pid))
+
+	require.NoError(t, syscall.Kill(pid, syscall.SIGTERM))
+	require.Eventually(t, func() bool {
+		_, err := os.Stat(pidfile)
+		return os.IsNotExist(err)
+	}, 5*time.Second, 20*time.Millisecond)
+}
+
+// TestBackgroundThatCannotStart fails as in the foreground.
+func TestBackgroundThatCannotStart(t *testing.T) {
+	out, err := mediad(strings.Fields("--config-file=none -i 127.0.0.1 -n 127.0.0.1:0 --auto-port-range=100 -p /does/not/exist/pid")...).CombinedOutput()
+	var exit *exec.ExitError
+	require.ErrorAs(t, err, &exit)
+	require.Equal(t, 1, exit.ExitCode())
+	require.Contains(t, string(out), "pidfile")
+}
+
+// TestServiceManagerIsTold: the packaged unit has Type=notify.
+func TestServiceManagerIsTold(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "notify")
+	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: name, Net: "unixgram"})
+	require.NoError(t, err)
+	defer manager.Close()
+	require.NoError(t, manager.SetDeadline(time.Now().Add(5*time.Second)))
+	cmd := mediad(strings.Fields("--config-file=none -f -E -i 127.0.0.1 -n 127.0.0.1:0 --auto-port-range=100")...)
+	cmd.Env = append(cmd.Env, "NOTIFY_SOCKET="+name)
+	require.NoError(t, cmd.Start())
+	defer func() { _ = cmd.Process.Kill() }()
+	told := func() string {
+		buf := make([]byte, 100)
+		n, err := manager.Read(buf)
+		require.NoError(t, err)
+		return string(buf[:n])
+	}
+	require.Equal(t, "READY=1", told())
+	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+	require.Equal(t, "STOPPING=1", told())
+	require.NoError(t, cmd.Wait())
 }
 
 // readUntil copies r to log until a line matches, and returns its first group.

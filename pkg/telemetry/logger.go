@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -33,6 +34,10 @@ type LogConfig struct {
 	Level  zap.AtomicLevel // may be changed while running; the zero value logs from Info on
 	Format Format
 	Output io.Writer // nil = standard error; writes are serialized
+
+	// MaxLine breaks lines that are longer, in bytes; 0 = never. For receivers
+	// that cut them off.
+	MaxLine int
 
 	// NoTimestamps leaves out the time, where the receiver of the lines adds
 	// its own (journald).
@@ -60,6 +65,9 @@ func NewLogger(c LogConfig) *zap.Logger {
 		encoding.EncodeLevel = zapcore.CapitalLevelEncoder
 		encoding.ConsoleSeparator = " "
 		encoder = zapcore.NewConsoleEncoder(encoding)
+	}
+	if c.MaxLine > 0 {
+		c.Output = lineBreaker{c.Output, c.MaxLine}
 	}
 	core := zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(c.Output)), c.Level)
 	return zap.New(core, zap.ErrorOutput(zapcore.Lock(zapcore.AddSync(os.Stderr))))
@@ -93,6 +101,24 @@ func ParseLevel(s string) (zapcore.Level, error) {
 		return zapcore.WarnLevel, nil
 	case "error", "err", "crit", "critical", "alert", "emerg", "emergency":
 		return zapcore.ErrorLevel, nil
+	}
+	return 0, fmt.Errorf("%q is not a log level", s)
+}
+
+// ParseSeverity reads a level as ParseLevel does, and returns it as a number
+// of syslog: 0 emergencies only, 7 everything. Numbers up to 9 are taken for 7.
+func ParseSeverity(s string) (int, error) {
+	s = strings.ToLower(strings.TrimSpace(s))
+	if n, err := strconv.Atoi(s); err == nil {
+		if n < 0 || n > 9 {
+			return 0, fmt.Errorf("log level %d is not within 0–7", n)
+		}
+		return min(n, 7), nil
+	}
+	for i, names := range [...]string{"emerg emergency", "alert", "crit critical", "error err", "warning warn", "notice", "info", "debug"} {
+		if slices.Contains(strings.Fields(names), s) {
+			return i, nil
+		}
 	}
 	return 0, fmt.Errorf("%q is not a log level", s)
 }

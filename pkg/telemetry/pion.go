@@ -50,11 +50,13 @@ func (l pionLogger) tracing(format string, args ...any) {
 
 // write formats only what will be written: the libraries log on every packet.
 func (l pionLogger) write(level zapcore.Level, format string, args ...any) {
-	if !l.log.Core().Enabled(level) {
+	line := l.log.Check(level, "")
+	if line == nil {
 		return
 	}
 	if len(args) > 0 {
 		format = fmt.Sprintf(format, args...)
 	}
-	l.log.Log(level, format)
+	line.Message = format
+	line.Write()
 }

@@ -6,6 +6,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"sync"
+	"sync/atomic"
 
 	"github.com/tandem-sbc/tandem/mediad/internal/call"
 	"github.com/tandem-sbc/tandem/mediad/internal/engine"
@@ -23,10 +25,31 @@ import (
 // ErrNoKernel says that the start was made to depend on kernel forwarding.
 var ErrNoKernel = errors.New("no-fallback is set, but there is no kernel forwarding in this version")
 
+// Config holds what the daemon is made of.
+type Config struct {
+	Settings *settings.Settings
+	Version  string
+	Log      *zap.Logger
+	// Levels are those that Log obeys; nil = they cannot be changed.
+	Levels *telemetry.Levels
+	// Load reads the settings again; nil = they cannot be read again.
+	Load func() (*settings.Settings, error)
+}
+
 // App is the running daemon.
 type App struct {
-	log     *zap.Logger
-	limits  *limits.Live // what CLI and reload change
+	log  *zap.Logger
+	load func() (*settings.Settings, error)
+
+	// What CLI and reload change.
+	limits    *limits.Live
+	levels    *telemetry.Levels
+	ports     *ports.Registry
+	live      atomic.Pointer[settings.Control] // allow-list and templates are read from here
+	instance  string                           // names this daemon in the marker of loop protect
+	reloading sync.Mutex                       // guards settings
+	settings  *settings.Settings
+
 	monitor *limits.Monitor
 	engine  engine.Engine
 	calls   *call.Registry
@@ -35,22 +58,29 @@ type App struct {
 
 // New builds the daemon and binds its sockets; no command is read before
 // Start. What was built before an error is closed again.
-func New(s *settings.Settings, log *zap.Logger) (*App, error) {
+func New(cfg Config) (*App, error) {
+	s, log := cfg.Settings, cfg.Log
 	if err := checkKernel(s.Kernel, log); err != nil {
 		return nil, err
 	}
 	for _, n := range s.Notes {
 		log.Warn(n.Message, zap.String("option", n.Option), zap.String("source", n.Source))
 	}
-	pool, err := newPorts(&s.Network, log)
-	if err != nil {
+	a := &App{
+		log: log, load: cfg.Load, limits: limits.NewLive(s.Limits), levels: cfg.Levels, settings: s, instance: rand.Text(),
+	}
+	a.live.Store(&s.Control)
+	if a.levels == nil {
+		a.levels = newLevels(&s.Log)
+	}
+	var err error
+	if a.ports, err = newPorts(&s.Network, log); err != nil {
 		return nil, err
 	}
 	certificate, err := secure.NewCertificate()
 	if err != nil {
 		return nil, err
 	}
-	a := &App{log: log, limits: limits.NewLive(s.Limits)}
 	a.monitor = limits.NewMonitor(a.limits, func() uint64 {
 		_, bytes, _ := a.calls.Received()
 		return bytes
@@ -62,8 +92,8 @@ func New(s *settings.Settings, log *zap.Logger) (*App, error) {
 		return nil, err
 	}
 	a.calls = call.NewRegistry(call.Config{
-		Ports: pool, Engine: a.engine, Certificate: certificate,
-		Negotiate: negotiateOptions(s, pool),
+		Ports: a.ports, Engine: a.engine, Certificate: certificate,
+		Negotiate: a.negotiateOptions(s),
 		Limits:    a.limits, Admit: a.monitor.Admit,
 		Log:  log,
 		Pion: telemetry.PionFactory{Log: log},
@@ -103,39 +133,46 @@ func checkKernel(k settings.Kernel, log *zap.Logger) error {
 }
 
 func newPorts(n *settings.Network, log *zap.Logger) (*ports.Registry, error) {
-	low, high := n.PortMin, n.PortMax
 	if n.AutoPortRange > 0 {
 		var err error
-		if low, high, err = freeRange(n.AutoPortRange, n.Interfaces); err != nil {
+		if n.PortMin, n.PortMax, err = freeRange(n.AutoPortRange, n.Interfaces); err != nil {
 			return nil, err
 		}
 	}
-	var interfaces []ports.Interface
-	for _, i := range n.Interfaces {
-		interfaces = append(interfaces, ports.Interface{Name: i.Name, Addresses: []ports.Address{{
-			Local: i.Address, Advertised: i.Advertised, Min: uint16(low), Max: uint16(high),
-		}}})
-		log.Info("media address", zap.String("interface", i.Name), zap.Stringer("address", i.Address),
-			zap.Stringer("advertised", i.Advertised), zap.Int("port-min", low), zap.Int("port-max", high))
-	}
-	warnOfDescriptors((high-low+1)*len(n.Interfaces), log)
-	registry, err := ports.New(interfaces, ports.Options{Socket: udp.Options{TOS: uint8(n.TOS)}})
+	warnOfDescriptors((n.PortMax-n.PortMin+1)*len(n.Interfaces), log)
+	registry, err := ports.New(interfacesOf(n, log), ports.Options{Socket: udp.Options{TOS: uint8(n.TOS)}, FirstOnly: n.SavePorts})
 	if err != nil {
 		return nil, fmt.Errorf("interface: %w", err)
 	}
 	return registry, nil
 }
 
-func negotiateOptions(s *settings.Settings, pool *ports.Registry) negotiate.Options {
-	o := negotiate.Options{
-		SIPSource: s.Media.SIPSource, DTLSPassive: s.Media.DTLSPassive, Learning: s.Media.EndpointLearning,
-		Instance: rand.Text(), Rotate: pool.Rotate,
+// interfacesOf puts settings in the words of package ports.
+func interfacesOf(n *settings.Network, log *zap.Logger) []ports.Interface {
+	var out []ports.Interface
+	for _, i := range n.Interfaces {
+		low, high := n.Ports(i)
+		a := ports.Address{Local: i.Address, Advertised: i.Advertised, Min: uint16(low), Max: uint16(high)}
+		for _, r := range i.Exclude {
+			a.Exclude = append(a.Exclude, ports.Range(r))
+		}
+		out = append(out, ports.Interface{Name: i.Name, Addresses: []ports.Address{a}})
+		log.Info("media address", zap.String("interface", i.Name), zap.Stringer("address", i.Address),
+			zap.Stringer("advertised", i.Advertised), zap.Int("port-min", low), zap.Int("port-max", high))
 	}
-	for _, name := range pool.Names() {
+	return out
+}
+
+func (a *App) negotiateOptions(s *settings.Settings) negotiate.Options {
+	o := negotiate.Options{
+		SIPSource: s.Media.SIPSource, DTLSPassive: s.DTLS.Passive, Learning: s.Media.EndpointLearning,
+		Instance: a.instance, Rotate: a.ports.Rotate,
+	}
+	for _, name := range a.ports.Names() {
 		i := negotiate.Interface{Name: name}
-		for _, a := range pool.Addresses(name) {
-			i.IPv4 = i.IPv4 || a.Local.Is4()
-			i.IPv6 = i.IPv6 || a.Local.Is6()
+		for _, address := range a.ports.Addresses(name) {
+			i.IPv4 = i.IPv4 || address.Local.Is4()
+			i.IPv6 = i.IPv6 || address.Local.Is6()
 		}
 		o.Interfaces = append(o.Interfaces, i)
 	}

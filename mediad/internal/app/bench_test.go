@@ -18,7 +18,7 @@ import (
 func BenchmarkPlainCall(b *testing.B) {
 	s, err := settings.Load([]string{"--config-file=none", "-i", "127.0.0.1", "-n", "127.0.0.1:0", "--auto-port-range=4000", "-d", "0"})
 	require.NoError(b, err)
-	a, err := New(s, zap.NewNop())
+	a, err := New(Config{Settings: s, Log: zap.NewNop()})
 	require.NoError(b, err)
 	b.Cleanup(func() { require.NoError(b, a.Close()) })
 	numbers := &metrics.Source{Calls: a.calls, Commands: metrics.NewCommands()}

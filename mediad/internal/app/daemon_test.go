@@ -53,7 +53,7 @@ func startDaemon(t *testing.T, change func(*settings.Settings)) *daemon {
 	if testing.Verbose() {
 		log = zaptest.NewLogger(t, zaptest.Level(zap.InfoLevel))
 	}
-	a, err := New(&s, log)
+	a, err := New(Config{Settings: &s, Log: log})
 	require.NoError(t, err)
 	a.Start()
 	client, err := ngclient.New(ngclient.Config{

@@ -6,20 +6,18 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/tandem-sbc/tandem/mediad/internal/settings"
-	"github.com/tandem-sbc/tandem/pkg/telemetry"
 	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 )
 
-// Run runs the daemon until ctx ends or SIGINT or SIGTERM comes. SIGUSR1 makes
-// the log quieter, SIGUSR2 chattier, as with rtpengine; SIGHUP is ignored,
-// since there is nothing to reload.
-func Run(ctx context.Context, s *settings.Settings, version string) error {
-	level := zap.NewAtomicLevelAt(s.Log.Level)
-	log, closeLog := newLogger(&s.Log, level)
+// Run runs the daemon until ctx ends or SIGINT or SIGTERM comes. SIGHUP reads
+// the settings again with load and puts them in force. SIGUSR1 makes the log
+// quieter, SIGUSR2 chattier, as with rtpengine.
+func Run(ctx context.Context, s *settings.Settings, version string, load func() (*settings.Settings, error)) error {
+	log, levels, closeLog := newLogger(&s.Log)
 	defer closeLog()
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
@@ -29,7 +27,7 @@ func Run(ctx context.Context, s *settings.Settings, version string) error {
 
 	log.Info("starting", zap.String("version", version), zap.Int("pid", os.Getpid()),
 		zap.String("config-file", s.Process.ConfigFile))
-	a, err := New(s, log)
+	a, err := New(Config{Settings: s, Log: log, Levels: levels, Version: version, Load: load})
 	if err != nil {
 		log.Error("cannot start", zap.Error(err))
 		return err
@@ -40,62 +38,65 @@ func Run(ctx context.Context, s *settings.Settings, version string) error {
 		return err
 	}
 	defer removePIDFile(s.Process.PIDFile)
-	if !s.Process.Foreground {
-		log.Info("staying in the foreground: going to the background is left to whoever starts this")
-	}
 	a.Start()
+	if err := tellReady(s.Log.ToStderr); err != nil {
+		log.Warn("cannot let go of the terminal", zap.Error(err))
+	}
 	for {
 		select {
 		case <-ctx.Done():
 			log.Info("stopping")
+			notify("STOPPING=1")
 			err := a.Close()
 			log.Info("stopped", zap.Error(err))
 			return err
 		case sig := <-others:
-			heed(sig, level, log)
+			a.heed(sig)
 		}
 	}
 }
 
 // heed executes a signal that does not end the daemon.
-func heed(sig os.Signal, level zap.AtomicLevel, log *zap.Logger) {
+func (a *App) heed(sig os.Signal) {
 	switch sig {
-	case syscall.SIGUSR1:
-		level.SetLevel(min(level.Level()+1, zapcore.ErrorLevel))
-	case syscall.SIGUSR2:
-		level.SetLevel(max(level.Level()-1, zapcore.DebugLevel))
-	default:
-		log.Info("signal ignored", zap.Stringer("signal", sig))
+	case syscall.SIGHUP:
+		_ = a.ReloadFile() // it has logged the error
 		return
+	case syscall.SIGUSR1:
+		a.levels.Step(-1)
+	case syscall.SIGUSR2:
+		a.levels.Step(1)
 	}
-	log.Log(level.Level(), "log level changed", zap.Stringer("level", level.Level()))
+	core, _ := a.levels.Get("core")
+	a.log.Warn("log level changed", zap.Int("level", core))
 }
 
-// newLogger returns the logger and what closes it. Without a syslog daemon to
-// write to the log goes to standard error.
-func newLogger(l *settings.Log, level zap.AtomicLevel) (*zap.Logger, func()) {
-	if !l.ToStderr {
-		log, closeLog, err := telemetry.NewSyslogLogger(level, l.Facility, l.Name)
-		if err == nil {
-			return log, func() { _ = closeLog() }
-		}
-	}
-	format := telemetry.FormatConsole
-	if l.JSON {
-		format = telemetry.FormatJSON
-	}
-	log := telemetry.NewLogger(telemetry.LogConfig{Level: level, Format: format, NoTimestamps: l.NoTimestamps})
-	return log, func() { _ = log.Sync() }
-}
-
+// writePIDFile writes the number of this process. A file of a process that
+// still runs is not overwritten.
 func writePIDFile(name string) error {
 	if name == "" {
 		return nil
+	}
+	if text, err := os.ReadFile(name); err == nil {
+		pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+		if err == nil && pid > 1 && pid != os.Getpid() && sameProgram(pid) {
+			return fmt.Errorf("pidfile: %s: process %d is running", name, pid)
+		}
 	}
 	if err := os.WriteFile(name, []byte(strconv.Itoa(os.Getpid())+"\n"), 0o644); err != nil {
 		return fmt.Errorf("pidfile: %w", err)
 	}
 	return nil
+}
+
+// sameProgram reports whether a process runs this program.
+func sameProgram(pid int) bool {
+	mine, err := os.Readlink("/proc/self/exe")
+	if err != nil {
+		return false
+	}
+	theirs, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+	return err == nil && mine == theirs
 }
 
 func removePIDFile(name string) {

@@ -34,8 +34,9 @@ const tick = time.Second
 
 // Registry is all calls, by Call-ID. Its methods are safe for concurrent use.
 type Registry struct {
-	cfg  Config
-	seed maphash.Seed
+	cfg       Config
+	negotiate atomic.Pointer[negotiate.Options] // in force; at first those of cfg
+	seed      maphash.Seed
 
 	mu     sync.RWMutex // guards calls and closed
 	calls  map[string]*Call
@@ -61,9 +62,13 @@ type totals struct {
 // until Start.
 func NewRegistry(cfg Config) *Registry {
 	r := &Registry{cfg: cfg, seed: maphash.MakeSeed(), calls: make(map[string]*Call), stop: make(chan struct{})}
+	r.negotiate.Store(&cfg.Negotiate)
 	r.totals.started = time.Now()
 	return r
 }
+
+// SetNegotiate changes the settings that the next commands are negotiated by.
+func (r *Registry) SetNegotiate(o negotiate.Options) { r.negotiate.Store(&o) }
 
 // Start runs the timers of all calls, until Close.
 func (r *Registry) Start() {

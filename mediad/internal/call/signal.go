@@ -94,7 +94,7 @@ func (c *Call) signal(req *ng.Request, find func(*ng.Request, time.Time) (dialog
 	if req.Command == ng.CommandAnswer || req.Flags.Has(ng.FlagFragment) {
 		from, to = d.from.latest(), d.to.latest()
 	}
-	plan, err := negotiate.NewPlan(req, from.snapshot, to.snapshot, c.registry.cfg.Negotiate)
+	plan, err := negotiate.NewPlan(req, from.snapshot, to.snapshot, *c.registry.negotiate.Load())
 	switch {
 	case err != nil:
 		return "", leftovers{}, err

@@ -114,9 +114,26 @@ func lookup(host string) ([]netip.Addr, error) {
 	return out, nil
 }
 
+// parseEndpoint reads host:port of somebody else.
+func parseEndpoint(text string) (netip.AddrPort, error) {
+	host, portText, err := net.SplitHostPort(strings.TrimSpace(text))
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("%q is not host:port", text)
+	}
+	port, err := strconv.ParseUint(portText, 10, 16)
+	if err != nil || port == 0 {
+		return netip.AddrPort{}, fmt.Errorf("%q is not host:port", text)
+	}
+	addresses, err := lookup(host)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	return netip.AddrPortFrom(addresses[0], uint16(port)), nil
+}
+
 // addInterface reads [name/]address[!advertised] or name=other. The address
-// may be an IP address, the name of a network device, or "any": all addresses
-// of all devices. A device stands for all its addresses.
+// may be an IP address, the name of a network device, "any": all addresses of
+// all devices, or a host name. A device stands for all its addresses.
 func addInterface(s *Settings, text string) error {
 	text = strings.TrimSpace(text)
 	if alias, other, ok := strings.Cut(text, "="); ok && !strings.ContainsAny(alias, "/!") {
@@ -152,7 +169,7 @@ func addInterface(s *Settings, text string) error {
 		if i.Advertised.IsUnspecified() {
 			return fmt.Errorf("%v cannot be written into SDP; give an advertised address", a)
 		}
-		if !slices.Contains(s.Network.Interfaces, i) {
+		if !slices.ContainsFunc(s.Network.Interfaces, i.same) {
 			s.Network.Interfaces = append(s.Network.Interfaces, i)
 		}
 	}
@@ -160,6 +177,11 @@ func addInterface(s *Settings, text string) error {
 		return fmt.Errorf("advertised address %s is of another family than %s", advertisedText, bind)
 	}
 	return nil
+}
+
+// same reports whether other is the same address under the same name.
+func (i Interface) same(other Interface) bool {
+	return i.Name == other.Name && i.Address == other.Address && i.Advertised == other.Advertised
 }
 
 func addAlias(s *Settings, alias, other string) error {
@@ -206,7 +228,11 @@ func localAddresses(bind string) ([]netip.Addr, error) {
 	}
 	switch {
 	case bind != anyAddress:
-		return nil, fmt.Errorf("%q is neither an address nor a network device", bind)
+		found, err := lookup(bind)
+		if err != nil {
+			return nil, fmt.Errorf("%q is no address, network device or host: %w", bind, err)
+		}
+		return found, nil
 	case len(usual) > 0:
 		return usual, nil
 	case len(loopback) > 0:

@@ -6,9 +6,10 @@ import (
 )
 
 // parseCommandLine reads args as GLib does: --long, --long=value, --long
-// value, -s, -s value, joined short switches. Anything unknown is an error.
-func parseCommandLine(args []string, known []option) ([]setting, error) {
-	var out []setting
+// value, -s, -s value, joined short switches. An unknown option is an error;
+// words that are no options come back for a note, since rtpengine passes over
+// them.
+func parseCommandLine(args []string, known []option) (out []setting, stray []string, err error) {
 	for i := 0; i < len(args); i++ {
 		arg := args[i]
 		next := func() (string, bool) {
@@ -19,23 +20,22 @@ func parseCommandLine(args []string, known []option) ([]setting, error) {
 			return args[i], true
 		}
 		var found []setting
-		var err error
 		switch {
-		case arg == "--" && i == len(args)-1:
-			return out, nil
+		case arg == "--":
+			return out, append(stray, args[i+1:]...), nil
 		case strings.HasPrefix(arg, "--"):
 			found, err = parseLong(arg, known, next)
 		case strings.HasPrefix(arg, "-") && len(arg) > 1:
 			found, err = parseShort(arg, known, next)
 		default:
-			err = fmt.Errorf("%s: %q is not an option", sourceCommandLine, arg)
+			stray = append(stray, arg)
 		}
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		out = append(out, found...)
 	}
-	return out, nil
+	return out, stray, nil
 }
 
 func parseLong(arg string, known []option, next func() (string, bool)) ([]setting, error) {
@@ -44,10 +44,9 @@ func parseLong(arg string, known []option, next func() (string, bool)) ([]settin
 	switch {
 	case o == nil:
 		return nil, fmt.Errorf("%s: unknown option --%s", sourceCommandLine, name)
-	case o.isBool && hasValue:
-		return nil, fmt.Errorf("%s: --%s takes no value", sourceCommandLine, name)
-	case o.isBool:
+	case o.isBool && !hasValue:
 		value = "true"
+	case o.isBool: // with "=": its value is read, as in the file
 	case !hasValue:
 		if value, hasValue = next(); !hasValue {
 			return nil, fmt.Errorf("%s: --%s needs a value", sourceCommandLine, name)
@@ -108,6 +107,17 @@ func Usage() string {
 			line += " (several)"
 		}
 		b.WriteString(line + "\n")
+	}
+	return b.String()
+}
+
+// Codecs returns the text of --codecs.
+func Codecs() string {
+	var b strings.Builder
+	for _, name := range []string{
+		"PCMA", "PCMU", "G723", "G722", "G729", "G729a", "speex", "GSM", "iLBC", "opus", "AMR", "AMR-WB", "telephone-event", "CN",
+	} {
+		fmt.Fprintf(&b, "%20s: passed through, not transcoded\n", name)
 	}
 	return b.String()
 }

@@ -5,18 +5,27 @@ import (
 	"strings"
 )
 
-// entry is one key of an INI file.
+// iniFile is a file in GLib's key file format.
+type iniFile struct {
+	name     string
+	sections []section // in order of appearance
+}
+
+// section is what stands under one header; it may be in several pieces.
+type section struct {
+	name    string
+	entries []entry // of equal keys the last one counts, in the place of the first
+}
+
+// entry is one key of a section. The value has its escapes yet.
 type entry struct {
 	key, value string
 	line       int // from 1
 }
 
-// parseINI returns the keys of one section of a file in GLib's key file
-// format. A section may be in several pieces; of equal keys the last one
-// counts. A missing section is an error.
-func parseINI(name, text, section string) ([]entry, error) {
-	var out []entry
-	inside, any, found := false, false, false
+func parseINI(name, text string) (*iniFile, error) {
+	f := &iniFile{name: name}
+	var into *section
 	line := 0
 	for raw := range strings.Lines(text) {
 		line++
@@ -27,41 +36,46 @@ func parseINI(name, text, section string) ([]entry, error) {
 			if !strings.HasSuffix(s, "]") || len(s) == 2 {
 				return nil, fmt.Errorf("%s:%d: %q is not a section header", name, line, s)
 			}
-			any = true
-			inside = s[1:len(s)-1] == section
-			found = found || inside
-		case !any:
+			into = f.open(s[1 : len(s)-1])
+		case into == nil:
 			return nil, fmt.Errorf("%s:%d: no section header before the first key", name, line)
 		default:
 			key, value, ok := strings.Cut(s, "=")
 			if !ok {
 				return nil, fmt.Errorf("%s:%d: %q is neither a key nor a comment", name, line, s)
 			}
-			if !inside {
-				continue
-			}
-			key = strings.TrimSpace(key)
-			value, err := unescape(strings.TrimSpace(value))
-			if err != nil {
-				return nil, fmt.Errorf("%s:%d: %s: %w", name, line, key, err)
-			}
-			out = replaceEntry(out, entry{key: key, value: value, line: line})
+			into.put(entry{key: strings.TrimSpace(key), value: strings.TrimSpace(value), line: line})
 		}
 	}
-	if !found {
-		return nil, fmt.Errorf("%s: there is no section [%s]", name, section)
-	}
-	return out, nil
+	return f, nil
 }
 
-func replaceEntry(list []entry, e entry) []entry {
-	for i := range list {
-		if list[i].key == e.key {
-			list[i] = e
-			return list
+// section returns the section with the name, nil if there is none.
+func (f *iniFile) section(name string) *section {
+	for i := range f.sections {
+		if f.sections[i].name == name {
+			return &f.sections[i]
 		}
 	}
-	return append(list, e)
+	return nil
+}
+
+func (f *iniFile) open(name string) *section {
+	if s := f.section(name); s != nil {
+		return s
+	}
+	f.sections = append(f.sections, section{name: name})
+	return &f.sections[len(f.sections)-1]
+}
+
+func (s *section) put(e entry) {
+	for i := range s.entries {
+		if s.entries[i].key == e.key {
+			s.entries[i] = e
+			return
+		}
+	}
+	s.entries = append(s.entries, e)
 }
 
 // unescape replaces \s \n \t \r \\ in a value. "\;" is left for splitList.
@@ -97,4 +111,15 @@ func unescape(s string) (string, error) {
 		}
 	}
 	return b.String(), nil
+}
+
+// splitList splits a list value at ";", which "\;" escapes.
+func splitList(value string) []string {
+	var out []string
+	for part := range strings.SplitSeq(strings.ReplaceAll(value, `\;`, "\x00"), ";") {
+		if part = strings.TrimSpace(strings.ReplaceAll(part, "\x00", ";")); part != "" {
+			out = append(out, part)
+		}
+	}
+	return out
 }

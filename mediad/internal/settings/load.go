@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"slices"
-	"strings"
 )
 
 const sourceCommandLine = "command line"
@@ -16,25 +15,32 @@ const sourceCommandLine = "command line"
 // says replaces what the file says. Errors name the option, its place and the
 // reason.
 //
-// With --version or --help nothing but the command line is read.
+// With --version, --help or --codecs nothing but the command line is read.
 func Load(args []string) (*Settings, error) {
 	return load(args, DefaultConfigFile)
 }
 
 func load(args []string, defaultFile string) (*Settings, error) {
 	known := options()
-	given, err := parseCommandLine(args, known)
+	given, stray, err := parseCommandLine(args, known)
 	if err != nil {
 		return nil, err
 	}
 	s := Defaults()
+	for _, word := range stray {
+		s.Notes = append(s.Notes, Note{Message: "not an option, ignored", Option: word, Source: sourceCommandLine})
+	}
 	if err := s.applyAll(slices.DeleteFunc(slices.Clone(given), func(g setting) bool { return !g.option.cli })); err != nil {
 		return nil, err
 	}
-	if s.Process.ShowHelp || s.Process.ShowVersion {
+	if s.Process.ShowHelp || s.Process.ShowVersion || s.Process.ShowCodecs {
 		return &s, nil
 	}
-	fromFile, err := s.readFile(known, defaultFile)
+	file, err := s.readFile(defaultFile)
+	if err != nil {
+		return nil, err
+	}
+	fromFile, err := s.fromFile(file, known)
 	if err != nil {
 		return nil, err
 	}
@@ -45,6 +51,11 @@ func load(args []string, defaultFile string) (*Settings, error) {
 	given = slices.DeleteFunc(given, func(g setting) bool { return g.option.cli })
 	if err := s.applyAll(append(fromFile, given...)); err != nil {
 		return nil, err
+	}
+	if file != nil {
+		if err := errors.Join(s.readInterfaces(file), s.readTemplates(file)); err != nil {
+			return nil, err
+		}
 	}
 	if err := s.validate(); err != nil {
 		return nil, err
@@ -75,8 +86,9 @@ func (s *Settings) noted(name string) bool {
 	return slices.ContainsFunc(s.Notes, func(n Note) bool { return n.Option == name })
 }
 
-// readFile returns the settings in the configured section of the file.
-func (s *Settings) readFile(known []option, defaultFile string) ([]setting, error) {
+// readFile reads the file that is named, or the default one if it exists; nil
+// means that there is none to read.
+func (s *Settings) readFile(defaultFile string) (*iniFile, error) {
 	name := s.Process.ConfigFile
 	switch name {
 	case "none":
@@ -92,21 +104,33 @@ func (s *Settings) readFile(known []option, defaultFile string) ([]setting, erro
 		return nil, fmt.Errorf("config-file: %w", err)
 	}
 	s.Process.ConfigFile = name
-	entries, err := parseINI(name, string(text), s.Process.ConfigSection)
-	if err != nil {
-		return nil, err
+	return parseINI(name, string(text))
+}
+
+// fromFile returns the settings in the configured section of the file.
+func (s *Settings) fromFile(file *iniFile, known []option) ([]setting, error) {
+	if file == nil {
+		return nil, nil
+	}
+	section := file.section(s.Process.ConfigSection)
+	if section == nil {
+		return nil, fmt.Errorf("%s: there is no section [%s]", file.name, s.Process.ConfigSection)
 	}
 	var out []setting
-	for _, e := range entries {
-		source := fmt.Sprintf("%s:%d", name, e.line)
+	for _, e := range section.entries {
+		source := fmt.Sprintf("%s:%d", file.name, e.line)
 		o := find(known, e.key)
 		if o == nil || o.cli {
 			s.Notes = append(s.Notes, Note{Message: "unknown option ignored", Option: e.key, Source: source})
 			continue
 		}
-		values := []string{e.value}
+		value, err := unescape(e.value)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %s: %w", source, e.key, err)
+		}
+		values := []string{value}
 		if o.isList {
-			values = splitList(e.value)
+			values = splitList(value)
 		}
 		for _, v := range values {
 			out = append(out, setting{option: o, text: v, source: source})
@@ -122,15 +146,4 @@ func find(known []option, long string) *option {
 		}
 	}
 	return nil
-}
-
-// splitList splits a list value at ";", which "\;" escapes.
-func splitList(value string) []string {
-	var out []string
-	for part := range strings.SplitSeq(strings.ReplaceAll(value, `\;`, "\x00"), ";") {
-		if part = strings.TrimSpace(strings.ReplaceAll(part, "\x00", ";")); part != "" {
-			out = append(out, part)
-		}
-	}
-	return out
 }

@@ -2,7 +2,7 @@ package settings
 
 import (
 	"net/netip"
-	"strings"
+	"slices"
 	"time"
 )
 
@@ -11,13 +11,13 @@ type effect uint8
 
 const (
 	effective    effect = iota // it does what rtpengine's manual says
-	notServed                  // a listener that mediad does not have yet
-	ineffective                // known, checked, without effect here
+	notServed                  // a listener that mediad does not have
+	ineffective                // known, checked, without effect in this version
 	userSpace                  // concerns the kernel module, which is never used
-	onlyOneThing               // only the value that mediad does anyway has an effect
+	onlyOneThing               // the program decides this by itself
 )
 
-// notes are the texts for the log that belong to effects.
+// note is the text for the log that belongs to an effect.
 func (e effect) note() string {
 	switch e {
 	case notServed:
@@ -47,105 +47,140 @@ type option struct {
 // options lists every option. It is built anew for each use, so that there is
 // no package state; starting happens once.
 func options() []option {
-	all := []option{
+	return slices.Concat(processOptions(), logOptions(), controlOptions(), networkOptions(), limitOptions(),
+		mediaOptions(), dtlsOptions(), exportOptions(), withoutEffect())
+}
+
+func processOptions() []option {
+	return []option{
 		{long: "help", short: 'h', isBool: true, cli: true, set: toBool(func(s *Settings) *bool { return &s.Process.ShowHelp })},
 		{long: "version", short: 'v', isBool: true, cli: true, set: toBool(func(s *Settings) *bool { return &s.Process.ShowVersion })},
+		{long: "codecs", isBool: true, cli: true, set: toBool(func(s *Settings) *bool { return &s.Process.ShowCodecs })},
 		{long: "config-file", cli: true, set: toString(func(s *Settings) *string { return &s.Process.ConfigFile })},
 		{long: "config-section", cli: true, set: toString(func(s *Settings) *string { return &s.Process.ConfigSection })},
 		{long: "foreground", short: 'f', isBool: true, set: toBool(func(s *Settings) *bool { return &s.Process.Foreground })},
 		{long: "pidfile", short: 'p', set: toString(func(s *Settings) *string { return &s.Process.PIDFile })},
+		{long: "software-id", set: toString(func(s *Settings) *string { return &s.Process.SoftwareID })},
+		{long: "table", short: 't', set: toInt(-1, 1<<31-1, func(s *Settings) *int { return &s.Kernel.Table })},
+		{long: "no-fallback", short: 'F', isBool: true, set: toBool(func(s *Settings) *bool { return &s.Kernel.NoFallback })},
+	}
+}
 
-		{long: "log-level", short: 'L', set: setLogLevel},
+// Subsystems are the parts of the daemon with a log level of their own, in
+// rtpengine's order.
+func Subsystems() []string {
+	return []string{
+		"core", "spandsp", "ffmpeg", "transcoding", "codec", "rtcp", "ice", "crypto", "srtp", "internals", "http", "control", "dtx",
+	}
+}
+
+func logOptions() []option {
+	all := []option{
+		{long: "log-level", short: 'L', set: toLevel(func(s *Settings, n int) { s.Log.Level = n })},
 		{long: "log-stderr", short: 'E', isBool: true, set: toBool(func(s *Settings) *bool { return &s.Log.ToStderr })},
-		{long: "log-facility", set: setLogFacility},
+		{long: "log-facility", set: toFacility(func(s *Settings) *string { return &s.Log.Facility })},
+		{long: "log-facility-cdr", set: toFacility(func(s *Settings) *string { return &s.Log.CDRFacility })},
+		{long: "log-facility-rtcp", set: toFacility(func(s *Settings) *string { return &s.Log.RTCPFacility })},
+		{long: "log-facility-dtmf", set: toFacility(func(s *Settings) *string { return &s.Log.DTMFFacility })},
 		{long: "log-name", set: toString(func(s *Settings) *string { return &s.Log.Name })},
+		{long: "log-format", set: toLogFormat},
 		{long: "log-json", isBool: true, set: toBool(func(s *Settings) *bool { return &s.Log.JSON })},
 		{long: "no-log-timestamps", isBool: true, set: toBool(func(s *Settings) *bool { return &s.Log.NoTimestamps })},
+		{long: "max-log-line-length", set: toInt(-1, 1<<20, func(s *Settings) *int { return &s.Log.MaxLine })},
+		{long: "split-logs", isBool: true, effect: onlyOneThing, set: checkBool},
+		{long: "log-mark-prefix", effect: onlyOneThing, set: checkNothing},
+		{long: "log-mark-suffix", effect: onlyOneThing, set: checkNothing},
+	}
+	for _, name := range Subsystems() {
+		all = append(all, option{long: "log-level-" + name, set: toLevel(func(s *Settings, n int) {
+			if s.Log.Levels == nil {
+				s.Log.Levels = make(map[string]int)
+			}
+			s.Log.Levels[name] = n
+		})})
+	}
+	return all
+}
 
-		{long: "table", short: 't', set: toInt(-1, 63, func(s *Settings) *int { return &s.Kernel.Table })},
-		{long: "no-fallback", short: 'F', isBool: true, set: toBool(func(s *Settings) *bool { return &s.Kernel.NoFallback })},
-
+func controlOptions() []option {
+	return []option{
 		{long: "listen-ng", short: 'n', isList: true, set: addListen(func(s *Settings) *[]netip.AddrPort { return &s.Control.NG })},
 		{long: "listen-tcp-ng", short: 'N', isList: true, set: addListen(func(s *Settings) *[]netip.AddrPort { return &s.Control.NGTCP })},
+		{long: "listen-http", isList: true, set: addListen(func(s *Settings) *[]netip.AddrPort { return &s.Control.HTTP })},
 		{long: "listen-cli", short: 'c', isList: true, set: addListen(func(s *Settings) *[]netip.AddrPort { return &s.Control.CLI })},
 		{long: "listen-udp", short: 'u', isList: true, set: addListen(func(s *Settings) *[]netip.AddrPort { return &s.Control.Legacy })},
+		{long: "listen-tcp", short: 'l', isList: true, effect: notServed, set: checkListen},
 		{long: "ng-allow", isList: true, set: addAllowed},
 		{long: "listen-https", isList: true, set: addListen(func(s *Settings) *[]netip.AddrPort { return &s.Control.HTTPS })},
 		{long: "https-cert", set: toString(func(s *Settings) *string { return &s.Control.HTTPSCert })},
 		{long: "https-key", set: toString(func(s *Settings) *string { return &s.Control.HTTPSKey })},
-		{long: "listen-http", isList: true, set: addListen(func(s *Settings) *[]netip.AddrPort { return &s.Control.HTTP })},
 		{long: "control-tos", set: toInt(0, 255, func(s *Settings) *int { return &s.Control.TOS })},
+		{long: "templates", set: toString(func(s *Settings) *string { return &s.Control.TemplatesSection })},
+	}
+}
 
+func networkOptions() []option {
+	return []option{
 		{long: "interface", short: 'i', isList: true, set: addInterface},
+		{long: "interfaces-config", set: toString(func(s *Settings) *string { return &s.Network.InterfacesPrefix })},
 		{long: "port-min", short: 'm', set: toInt(1, 65535, func(s *Settings) *int { return &s.Network.PortMin })},
 		{long: "port-max", short: 'M', set: toInt(1, 65535, func(s *Settings) *int { return &s.Network.PortMax })},
 		{long: "auto-port-range", set: toInt(0, 30000, func(s *Settings) *int { return &s.Network.AutoPortRange })},
+		{long: "save-interface-ports", short: 'S', isBool: true, set: toBool(func(s *Settings) *bool { return &s.Network.SavePorts })},
 		{long: "tos", short: 'T', set: toInt(0, 255, func(s *Settings) *int { return &s.Network.TOS })},
-		{long: "num-threads", set: toInt(0, 1024, func(s *Settings) *int { return &s.Network.Workers })},
-
-		{long: "timeout", short: 'o', set: toSeconds(func(s *Settings) *time.Duration { return &s.Limits.Timeout })},
-		{long: "silent-timeout", short: 's', set: toSeconds(func(s *Settings) *time.Duration { return &s.Limits.SilentTimeout })},
-		{long: "offer-timeout", set: toSeconds(func(s *Settings) *time.Duration { return &s.Limits.OfferTimeout })},
-		{long: "final-timeout", short: 'a', set: toSeconds(func(s *Settings) *time.Duration { return &s.Limits.FinalTimeout })},
-		{long: "delete-delay", short: 'd', set: toSeconds(func(s *Settings) *time.Duration { return &s.Limits.DeleteDelay })},
-		{long: "max-sessions", set: toInt(-1, 1<<31-1, func(s *Settings) *int { return &s.Limits.MaxSessions })},
-
-		{long: "endpoint-learning", set: setEndpointLearning},
-		{long: "sip-source", isBool: true, set: toBool(func(s *Settings) *bool { return &s.Media.SIPSource })},
-		{long: "dtls-passive", isBool: true, set: toBool(func(s *Settings) *bool { return &s.Media.DTLSPassive })},
+		{long: "num-threads", set: toInt(-1, 1024, func(s *Settings) *int { return &s.Network.Workers })},
 	}
-	all = append(all, option{long: "listen-tcp", short: 'l', isList: true, effect: notServed, set: checkListen})
-	return append(all, withoutEffect()...)
 }
 
-// withoutEffect lists the options that other programs' files may hold and
-// that change nothing here. They are checked as far as their kind goes.
-func withoutEffect() []option {
-	short := map[string]byte{
-		"save-interface-ports": 'S', "subscribe-keyspace": 'k', "graphite": 'g', "graphite-interval": 'G',
-		"redis": 'r', "redis-write": 'w', "no-redis-required": 'q', "redis-delete-async": 'y',
-		"b2b-url": 'b', "xmlrpc-format": 'x',
+func limitOptions() []option {
+	d := Defaults().Limits
+	return []option{
+		{long: "timeout", short: 'o', set: toSecondsOr(d.Timeout, func(s *Settings) *time.Duration { return &s.Limits.Timeout })},
+		{long: "silent-timeout", short: 's', set: toSecondsOr(d.SilentTimeout, func(s *Settings) *time.Duration { return &s.Limits.SilentTimeout })},
+		{long: "offer-timeout", set: toSecondsOr(d.OfferTimeout, func(s *Settings) *time.Duration { return &s.Limits.OfferTimeout })},
+		{long: "final-timeout", short: 'a', set: toSecondsOr(0, func(s *Settings) *time.Duration { return &s.Limits.FinalTimeout })},
+		{long: "delete-delay", short: 'd', set: toSecondsOr(0, func(s *Settings) *time.Duration { return &s.Limits.DeleteDelay })},
+		{long: "max-sessions", set: setMaxSessions},
+		{long: "max-load", set: toFloat(func(s *Settings) *float64 { return &s.Limits.MaxLoad })},
+		{long: "max-cpu", set: toFloat(func(s *Settings) *float64 { return &s.Limits.MaxCPU })},
+		{long: "max-bandwidth", set: setMaxBandwidth},
 	}
-	var all []option
-	add := func(e effect, isBool bool, check assign, names string) {
-		for _, name := range strings.Fields(names) {
-			all = append(all, option{long: name, short: short[name], isBool: isBool, effect: e, set: check})
-		}
+}
+
+func mediaOptions() []option {
+	return []option{
+		{long: "endpoint-learning", set: setEndpointLearning},
+		{long: "sip-source", isBool: true, set: toBool(func(s *Settings) *bool { return &s.Media.SIPSource })},
+		{long: "reject-invalid-sdp", isBool: true, set: toBool(func(s *Settings) *bool { return &s.Media.RejectInvalidSDP })},
+		{long: "rtcp-interval", set: setRTCPInterval},
+		{long: "mos", set: toChoice(func(s *Settings) *string { return &s.Media.MOS }, "CQ", "LQ", "G.107", "G.107.2", "legacy")},
+		{long: "ssrc-reporting", effect: onlyOneThing, set: checkChoice("full", "inline", "global", "none")},
+		{long: "measure-rtp", isBool: true, effect: onlyOneThing, set: checkBool},
 	}
-	add(userSpace, false, checkInt, `kernel-num-threads kernel-slots kernel-player kernel-player-media`)
-	add(userSpace, false, checkNothing, `nftables-chain nftables-base-chain nftables-family iptables-chain`)
-	add(userSpace, true, checkBool, `nftables-append xtables`)
-	add(onlyOneThing, false, checkInt, `thread-stack priority idle-priority max-recv-iters poller-size
-		timer-accuracy io-uring-buffers codec-num-threads media-num-threads num-media-threads http-threads
-		socket-cpu-affinity max-log-line-length dtls-mtu dtls-rsa-key-size`)
-	add(onlyOneThing, true, checkBool, `poller-per-thread io-uring reject-invalid-sdp split-logs`)
-	add(onlyOneThing, false, checkNothing, `scheduling idle-scheduling dtls-cert-cipher dtls-ciphers dtls-signature
-		control-pmtu log-format log-mark-prefix log-mark-suffix`)
-	add(ineffective, false, checkInt, `graphite-interval graphite-timeout rtcp-interval jitter-buffer jb-adaptive-min
-		jb-adaptive-max http-buf-size http-idle-timeout ng-client-timeout ng-client-retries
-		redis-num-threads redis-expires redis-allowed-errors redis-disable-time redis-cmd-timeout redis-connect-timeout
-		redis-delete-async-interval redis-tcp-keepalive-time redis-tcp-keepalive-intvl redis-tcp-keepalive-probes
-		xmlrpc-format homer-id max-bandwidth dtmf-digit-delay mysql-port mqtt-port mqtt-keepalive
-		mqtt-publish-qos mqtt-publish-interval dtx-delay max-dtx dtx-buffer dtx-lag dtx-shift
-		audio-buffer-length audio-buffer-delay media-files-reload media-files-expire db-media-reload db-media-expire
-		db-cache-reload db-cache-expire expiry-timer moh-max-duration moh-max-repeats
-		log-level-core log-level-spandsp log-level-ffmpeg log-level-transcoding log-level-codec log-level-rtcp
-		log-level-ice log-level-crypto log-level-srtp log-level-internals log-level-http log-level-control log-level-dtx
-		codec-chain-runners codec-chain-concurrency codec-chain-async codec-chain-opus-application
-		codec-chain-opus-complexity codec-chain-interval`)
-	add(ineffective, false, checkFloat, `max-load max-cpu silence-detect`)
-	add(ineffective, true, checkBool, `save-interface-ports no-redis-required redis-delete-async
-		redis-resolve-on-reconnect active-switchover dtmf-log-ng-tcp dtmf-no-suppress dtmf-no-log-injects jb-clock-drift
-		jb-adaptive measure-rtp log-srtp-keys debug-srtp homer-disable-rtcp-stats homer-enable-ng record-egress record-both
-		player-cache moh-prevent-double-hold codec-chain-nonblock`)
-	add(ineffective, false, checkNothing, `interfaces-config templates transcode-config janus-secret
-		subscribe-keyspace graphite graphite-prefix redis redis-write redis-subscribe redis-format b2b-url
-		log-facility-cdr log-facility-rtcp log-facility-dtmf dtmf-log-dest homer homer-protocol homer-ng-capture-proto
-		recording-dir recording-method recording-format mos ssrc-reporting
-		mysql-host mysql-user mysql-pass mysql-query
-		mqtt-host mqtt-id mqtt-user mqtt-pass mqtt-cafile mqtt-capath mqtt-certfile mqtt-keyfile mqtt-tls-alpn
-		mqtt-publish-topic mqtt-publish-scope software-id dtx-cn-params amr-dtx evs-dtx cn-payload audio-player
-		preload-media-files preload-db-media preload-db-cache db-media-cache moh-attr-name evs-lib-path codec-chain-lib-path
-		vsc-start-rec vsc-stop-rec vsc-start-stop-rec vsc-pause-rec vsc-pause-resume-rec vsc-start-pause-resume-rec`)
-	return all
+}
+
+func dtlsOptions() []option {
+	return []option{
+		{long: "dtls-passive", isBool: true, set: toBool(func(s *Settings) *bool { return &s.DTLS.Passive })},
+		{long: "dtls-cert-cipher", set: toChoice(func(s *Settings) *string { return &s.DTLS.CertCipher }, CipherECDSA, CipherRSA)},
+		{long: "dtls-rsa-key-size", set: toInt(1024, 8192, func(s *Settings) *int { return &s.DTLS.RSAKeySize })},
+		{long: "dtls-mtu", set: toInt(576, 65535, func(s *Settings) *int { return &s.DTLS.MTU })},
+		{long: "dtls-ciphers", effect: onlyOneThing, set: checkNothing},
+		{long: "dtls-signature", effect: onlyOneThing, set: checkChoice("sha-256", "sha-1")},
+	}
+}
+
+func exportOptions() []option {
+	return []option{
+		{long: "dtmf-log-dest", set: toEndpoint(func(s *Settings) *netip.AddrPort { return &s.Export.DTMF })},
+		{long: "dtmf-log-ng-tcp", isBool: true, set: toBool(func(s *Settings) *bool { return &s.Export.DTMFOverNGTCP })},
+		{long: "homer", set: toEndpoint(func(s *Settings) *netip.AddrPort { return &s.Export.Homer })},
+		{long: "homer-protocol", set: toChoice(func(s *Settings) *string { return &s.Export.HomerProtocol }, "udp", "tcp")},
+		{long: "homer-id", set: toInt(0, 1<<31-1, func(s *Settings) *int { return &s.Export.HomerID })},
+		{long: "homer-disable-rtcp-stats", isBool: true, set: toBool(func(s *Settings) *bool { return &s.Export.HomerNoRTCP })},
+		{long: "homer-enable-ng", isBool: true, set: toBool(func(s *Settings) *bool { return &s.Export.HomerNG })},
+		{long: "homer-ng-capture-proto", set: toInt(0, 255, func(s *Settings) *int { return &s.Export.HomerNGProtocol })},
+		{long: "b2b-url", short: 'b', set: toString(func(s *Settings) *string { return &s.Export.B2BURL })},
+		{long: "xmlrpc-format", short: 'x', set: toInt(0, 2, func(s *Settings) *int { return &s.Export.XMLRPCFormat })},
+	}
 }

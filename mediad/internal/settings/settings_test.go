@@ -12,7 +12,6 @@ import (
 
 	"github.com/tandem-sbc/tandem/mediad/internal/limits"
 	ng "github.com/tandem-sbc/tandem/ng-protocol"
-	"go.uber.org/zap/zapcore"
 )
 
 func TestCommandLineForms(t *testing.T) {
@@ -27,11 +26,11 @@ func TestCommandLineForms(t *testing.T) {
 	}
 	addr := netip.MustParseAddr
 	wantInterfaces := []Interface{
-		{"priv", addr("10.0.0.1"), addr("10.0.0.1")},
-		{"pub", addr("192.0.2.1"), addr("198.51.100.1")},
-		{"pub", addr("2001:db8::1"), addr("2001:db8::1")},
+		{Name: "priv", Address: addr("10.0.0.1"), Advertised: addr("10.0.0.1")},
+		{Name: "pub", Address: addr("192.0.2.1"), Advertised: addr("198.51.100.1")},
+		{Name: "pub", Address: addr("2001:db8::1"), Advertised: addr("2001:db8::1")},
 	}
-	if !slices.Equal(s.Network.Interfaces, wantInterfaces) {
+	if !reflect.DeepEqual(s.Network.Interfaces, wantInterfaces) {
 		t.Errorf("interfaces = %v", s.Network.Interfaces)
 	}
 	wantNG := []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:2223"), netip.MustParseAddrPort("[::1]:2223")}
@@ -39,21 +38,17 @@ func TestCommandLineForms(t *testing.T) {
 		t.Errorf("listen-ng = %v", s.Control.NG)
 	}
 	s.Network.Interfaces, s.Control.NG = nil, nil
-	want := Settings{
-		Process: Process{ConfigFile: "none", ConfigSection: "rtpengine", Foreground: true, PIDFile: "/run/x.pid"},
-		Log:     Log{Level: zapcore.DebugLevel, ToStderr: true, Facility: "daemon", Name: "mediad"},
-		Kernel:  Kernel{Table: -1},
-		Control: Control{TOS: 96},
-		Network: Network{PortMin: 20000, PortMax: 20999, TOS: 184, Workers: 3},
-		Limits: limits.Values{
-			Timeout: 30 * time.Second, SilentTimeout: 100 * time.Second, OfferTimeout: 9 * time.Second,
-			FinalTimeout: 2 * time.Hour, DeleteDelay: 0, MaxSessions: 10,
-		},
-		Media: Media{EndpointLearning: ng.LearningOff, SIPSource: true, DTLSPassive: true},
+	want := Defaults()
+	want.Process.ConfigFile, want.Process.Foreground, want.Process.PIDFile = "none", true, "/run/x.pid"
+	want.Log.Level, want.Log.ToStderr = 7, true
+	want.Control.TOS = 96
+	want.Network = Network{PortMin: 20000, PortMax: 20999, TOS: 184, Workers: 3}
+	want.Limits = limits.Values{
+		Timeout: 30 * time.Second, SilentTimeout: 100 * time.Second, OfferTimeout: 9 * time.Second,
+		FinalTimeout: 2 * time.Hour, DeleteDelay: 0, MaxSessions: 10,
 	}
-	if s.Process != want.Process || s.Log != want.Log || s.Kernel != want.Kernel || s.Control.TOS != want.Control.TOS ||
-		s.Limits != want.Limits || s.Media != want.Media || s.Network.PortMin != 20000 || s.Network.PortMax != 20999 ||
-		s.Network.TOS != 184 || s.Network.Workers != 3 {
+	want.Media.EndpointLearning, want.Media.SIPSource, want.DTLS.Passive = ng.LearningOff, true, true
+	if !reflect.DeepEqual(*s, want) {
 		t.Errorf("got  %+v\nwant %+v", *s, want)
 	}
 }
@@ -65,22 +60,35 @@ func TestCommandLineFaults(t *testing.T) {
 		{"--no-such-option=1", "unknown option --no-such-option"},
 		{"-Z", "unknown option -Z"},
 		{"-fZ", "unknown option -Z"},
-		{"stray", `"stray" is not an option`},
-		{"--foreground=true", "--foreground takes no value"},
+		{"--foreground=maybe", `foreground: "maybe" is not true or false`},
 		{"--timeout", "--timeout needs a value"},
 		{"-o", "-o needs a value"},
 		{"--timeout=soon", `timeout: "soon" is not a whole number`},
-		{"--timeout=-1", "timeout: -1 is not within"},
+		{"--timeout=1_0", `timeout: "1_0" is not a whole number`},
+		{"--timeout=99999999999", "timeout: 99999999999 is not within"},
 		{"--tos=256", "tos: 256 is not within"},
 		{"--port-min=70000", "port-min: 70000 is not within"},
 		{"--port-min=500 --port-max=400", "port-min: 500 is above port-max 400"},
 		{"--endpoint-learning=maybe", `endpoint-learning: "maybe"`},
-		{"--log-level=9", "log-level"},
+		{"--log-level=-1", "log-level: log level -1 is not within 0–7"},
+		{"--log-level-ice=loud", `log-level-ice: "loud" is not a log level`},
 		{"--log-facility=mail9", "log-facility"},
+		{"--log-facility-cdr=x", "log-facility-cdr"},
+		{"--log-format=fancy", `log-format: "fancy" is not one of default, parsable`},
+		{"--max-load=x", `max-load: "x" is not a number`},
+		{"--mos=XQ", `mos: "XQ" is not one of`},
+		{"--dtls-mtu=100", "dtls-mtu: 100 is not within"},
+		{"--dtls-cert-cipher=DSA", "dtls-cert-cipher"},
+		{"--homer=nohost", `homer: "nohost" is not host:port`},
+		{"--homer-protocol=sctp", "homer-protocol"},
+		{"--dtmf-log-dest=127.0.0.1:0", "dtmf-log-dest"},
+		{"--xmlrpc-format=9", "xmlrpc-format: 9 is not within 0 to 2"},
+		{"--amr-dtx=x", "amr-dtx"},
+		{"--cn-payload=xx", "cn-payload"},
 		{"--listen-ng=here", "listen-ng"},
 		{"--listen-cli=70000", "listen-cli"},
 		{"--homer-id=x", "homer-id"},
-		{"--interface=nodevice0", "neither an address nor a network device"},
+		{"--interface=nodevice0.invalid", "no address, network device or host"},
 		{"--interface=/127.0.0.1", "interface"},
 		{"--interface=a/0.0.0.0", "cannot be written into SDP"},
 		{"--interface=a/10.0.0.1!::1", "another family"},
@@ -313,19 +321,29 @@ func TestOptionNamesAreUnique(t *testing.T) {
 }
 
 func FuzzParseINI(f *testing.F) {
-	f.Add("[rtpengine]\ninterface = a/1.2.3.4;b/::1\n# c\n")
+	f.Add("[rtpengine]\ninterface = a/1.2.3.4;b/::1\n# c\n[x]\n[rtpengine]\nk=v")
 	f.Add("[rtpengine]\nk=\\s\\;\\")
 	f.Fuzz(func(t *testing.T, text string) {
-		entries, err := parseINI("f", text, "rtpengine")
+		file, err := parseINI("f", text)
 		if err != nil {
 			return
 		}
-		seen := map[string]bool{}
-		for _, e := range entries {
-			if seen[e.key] || e.line < 2 {
-				t.Errorf("entry %+v", e)
+		names := map[string]bool{}
+		for _, s := range file.sections {
+			if names[s.name] {
+				t.Errorf("section %q is there twice", s.name)
 			}
-			seen[e.key] = true
+			names[s.name] = true
+			seen := map[string]bool{}
+			for _, e := range s.entries {
+				if seen[e.key] || e.line < 2 {
+					t.Errorf("entry %+v", e)
+				}
+				seen[e.key] = true
+				if value, err := unescape(e.value); err == nil {
+					splitList(value)
+				}
+			}
 		}
 	})
 }

@@ -3,6 +3,7 @@ package settings
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -38,26 +39,82 @@ func toInt(least, most int, field func(*Settings) *int) assign {
 	}
 }
 
-func toSeconds(field func(*Settings) *time.Duration) assign {
+// toSecondsOr stores seconds. What is not positive stands for fallback, as in
+// rtpengine.
+func toSecondsOr(fallback time.Duration, field func(*Settings) *time.Duration) assign {
 	return func(s *Settings, text string) error {
-		n, err := parseInt(text, 0, maxSeconds)
-		*field(s) = time.Duration(n) * time.Second
+		n, err := parseInt(text, -maxSeconds, maxSeconds)
+		if *field(s) = time.Duration(n) * time.Second; n <= 0 {
+			*field(s) = fallback
+		}
+		return err
+	}
+}
+
+func toFloat(field func(*Settings) *float64) assign {
+	return func(s *Settings, text string) (err error) {
+		*field(s), err = parseFloat(text)
+		return err
+	}
+}
+
+// toLevel hands over a log level as number of syslog.
+func toLevel(put func(*Settings, int)) assign {
+	return func(s *Settings, text string) error {
+		n, err := telemetry.ParseSeverity(text)
+		put(s, n)
+		return err
+	}
+}
+
+func toFacility(field func(*Settings) *string) assign {
+	return func(s *Settings, text string) error {
+		*field(s) = strings.ToLower(strings.TrimSpace(text))
+		_, err := telemetry.ParseFacility(*field(s))
+		return err
+	}
+}
+
+// toChoice stores one of several words, in the spelling that is given here.
+func toChoice(field func(*Settings) *string, words ...string) assign {
+	return func(s *Settings, text string) (err error) {
+		*field(s), err = parseChoice(text, words)
+		return err
+	}
+}
+
+// toEndpoint stores host:port.
+func toEndpoint(field func(*Settings) *netip.AddrPort) assign {
+	return func(s *Settings, text string) (err error) {
+		*field(s), err = parseEndpoint(text)
+		return err
+	}
+}
+
+func checkChoice(words ...string) assign {
+	return func(_ *Settings, text string) error {
+		_, err := parseChoice(text, words)
 		return err
 	}
 }
 
 // checkInt is for numbers that are read and not used.
 func checkInt(_ *Settings, text string) error {
-	_, err := strconv.Atoi(strings.TrimSpace(text))
-	if err != nil {
-		return fmt.Errorf("%q is not a whole number", text)
-	}
-	return nil
+	_, err := parseInt(text, -1<<63, 1<<63-1)
+	return err
 }
 
 func checkFloat(_ *Settings, text string) error {
-	if _, err := strconv.ParseFloat(strings.TrimSpace(text), 64); err != nil {
-		return fmt.Errorf("%q is not a number", text)
+	_, err := parseFloat(text)
+	return err
+}
+
+// checkNumbers is for whole numbers separated by blanks.
+func checkNumbers(s *Settings, text string) error {
+	for word := range strings.FieldsSeq(text) {
+		if err := checkInt(s, word); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -79,25 +136,59 @@ func parseBool(text string) (bool, error) {
 	return false, fmt.Errorf("%q is not true or false", text)
 }
 
+// parseInt reads a whole number: decimal, hexadecimal after 0x, octal after 0.
 func parseInt(text string, least, most int) (int, error) {
-	n, err := strconv.Atoi(strings.TrimSpace(text))
-	if err != nil {
+	text = strings.TrimSpace(text)
+	n, err := strconv.ParseInt(text, 0, 64)
+	if err != nil || strings.Contains(text, "_") {
 		return 0, fmt.Errorf("%q is not a whole number", text)
 	}
-	if n < least || n > most {
-		return 0, fmt.Errorf("%d is not within %d–%d", n, least, most)
+	if int(n) < least || int(n) > most {
+		return 0, fmt.Errorf("%d is not within %d to %d", n, least, most)
+	}
+	return int(n), nil
+}
+
+func parseFloat(text string) (float64, error) {
+	n, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
+	if err != nil {
+		return 0, fmt.Errorf("%q is not a number", text)
 	}
 	return n, nil
 }
 
-func setLogLevel(s *Settings, text string) (err error) {
-	s.Log.Level, err = telemetry.ParseLevel(text)
+func parseChoice(text string, words []string) (string, error) {
+	text = strings.TrimSpace(text)
+	for _, w := range words {
+		if strings.EqualFold(w, text) {
+			return w, nil
+		}
+	}
+	return "", fmt.Errorf("%q is not one of %s", text, strings.Join(words, ", "))
+}
+
+func toLogFormat(s *Settings, text string) error {
+	word, err := parseChoice(text, []string{"default", "parsable"})
+	s.Log.JSON = word == "parsable"
 	return err
 }
 
-func setLogFacility(s *Settings, text string) error {
-	s.Log.Facility = text
-	_, err := telemetry.ParseFacility(text)
+// setMaxSessions takes any negative number for no limit.
+func setMaxSessions(s *Settings, text string) error {
+	n, err := parseInt(text, -1<<31, 1<<31-1)
+	s.Limits.MaxSessions = max(n, -1)
+	return err
+}
+
+func setMaxBandwidth(s *Settings, text string) error {
+	n, err := parseInt(text, -1<<63, 1<<63-1)
+	s.Limits.MaxBandwidth = uint64(max(n, 0))
+	return err
+}
+
+func setRTCPInterval(s *Settings, text string) error {
+	n, err := parseInt(text, 1, 1<<31-1)
+	s.Media.RTCPInterval = time.Duration(n) * time.Millisecond
 	return err
 }
 
@@ -126,5 +217,22 @@ func (s *Settings) validate() error {
 	case n.AutoPortRange == 0 && n.PortMin > n.PortMax:
 		return fmt.Errorf("port-min: %d is above port-max %d", n.PortMin, n.PortMax)
 	}
+	for _, i := range s.Network.Interfaces {
+		if low, high := s.Network.Ports(i); low > high {
+			return fmt.Errorf("interface %s: port-min %d is above port-max %d", i.Name, low, high)
+		}
+	}
 	return nil
+}
+
+// Ports returns the range of ports of an interface: its own, else that of all.
+func (n *Network) Ports(i Interface) (low, high int) {
+	low, high = n.PortMin, n.PortMax
+	if i.PortMin > 0 {
+		low = i.PortMin
+	}
+	if i.PortMax > 0 {
+		high = i.PortMax
+	}
+	return low, high
 }
