@@ -30,7 +30,7 @@ func (r *Request) dict() Dict {
 		optionalList("rtcp-mux", bitWords(r.RTCPMux, "offer", "require", "demux", "accept", "reject")),
 		optionalList("bundle", bitWords(r.Bundle, "offer", "require", "accept", "reject", "strict")),
 		optionalList("replace", bitWords(r.Replace, "origin", "origin-full", "SDP-version", "session-name",
-			"username", "zero-address", "force-increment-sdp-ver")),
+			"username", "zero-address", "force-increment-sdp-ver", "session-connection")),
 		optionalList("flags", r.flagWords()),
 
 		optional("interface", r.Interface),

@@ -129,8 +129,7 @@ const (
 // Has reports whether all bits of w are set.
 func (b Bundle) Has(w Bundle) bool { return b&w == w }
 
-// Replace is the set of words of the key "replace". The word
-// "session-connection" is accepted and has no bit: it is always done.
+// Replace is the set of words of the key "replace".
 type Replace uint16
 
 // Words of the key "replace".
@@ -142,6 +141,7 @@ const (
 	ReplaceUsername
 	ReplaceZeroAddress
 	ReplaceForceIncrementSDPVersion
+	ReplaceSessionConnection // c= of the session part also where it has no effect
 )
 
 // Has reports whether all bits of w are set.

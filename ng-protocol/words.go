@@ -239,7 +239,7 @@ func replaceOf(word string) (Replace, bool) {
 	case "force-increment-sdp-ver", "force-increment-sdp-version":
 		return ReplaceForceIncrementSDPVersion, true
 	case "session-connection":
-		return 0, true // always done
+		return ReplaceSessionConnection, true
 	}
 	return 0, false
 }

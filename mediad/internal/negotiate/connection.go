@@ -65,12 +65,16 @@ func zeroOf(ip netip.Addr) netip.Addr {
 }
 
 // sessionConnection is the value of the session's c= line: that of the first
-// media without a line of its own. If all have one it stays, having no effect.
+// media, if there is one without a line of its own. Else it has no effect and
+// stays unless it is to be replaced all the same.
 func (p *Plan) sessionConnection(locals []LocalMedia) string {
-	for i, section := range p.doc.Medias() {
-		if _, _, own := section.Connection(); !own && locals[i].Address.IsValid() {
-			return p.connection(i, locals[i].Address)
-		}
+	replace := p.req.Replace.Has(ng.ReplaceSessionConnection)
+	for _, section := range p.doc.Medias() {
+		_, _, own := section.Connection()
+		replace = replace || !own
+	}
+	if replace && locals[0].Address.IsValid() {
+		return p.connection(0, locals[0].Address)
 	}
 	received, _, _ := p.doc.Session().Connection()
 	return received.String()

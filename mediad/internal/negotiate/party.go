@@ -137,6 +137,9 @@ type Local struct {
 	Direction sdp.Direction
 	Payloads  []sdp.Payload
 	MID       string // a=mid of the media towards the party; empty = none
+
+	Ptime      int  // packet time that the party is told, in milliseconds; 0 = none
+	PtimeFixed bool // by a flag: what the parties say changes it no more
 }
 
 // MuxAnswer is how an offer of rtcp-mux by the party will be answered.

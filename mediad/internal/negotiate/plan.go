@@ -262,6 +262,29 @@ func (p *Plan) addSource(s *Source) {
 func (p *Plan) tell(from, to *Side) {
 	to.Local.Direction = p.direction(from)
 	to.Local.Payloads = p.payloads(from)
+	p.tellPtime(from, to)
+}
+
+// tellPtime settles the packet time: each party is told that of the other, or
+// what an offer's flags say.
+func (p *Plan) tellPtime(from, to *Side) {
+	for _, l := range [...]*Local{&from.Local, &to.Local} {
+		if from.Remote.Ptime > 0 && !l.PtimeFixed {
+			l.Ptime = from.Remote.Ptime
+		}
+	}
+	if p.req.Command == ng.CommandAnswer {
+		return
+	}
+	if p.req.Ptime > 0 {
+		to.Local.Ptime = p.req.Ptime
+	}
+	if p.req.PtimeReverse > 0 {
+		from.Local.Ptime = p.req.PtimeReverse
+	}
+	if p.req.Ptime > 0 || p.req.PtimeReverse > 0 {
+		from.Local.PtimeFixed, to.Local.PtimeFixed = true, true
+	}
 }
 
 // direction is what the receiver is told: as received, with an old hold by
@@ -323,8 +346,12 @@ func (s *Side) release() {
 		Asked:     s.Local.Asked,
 		Family:    s.Local.Family,
 		MID:       s.Local.MID,
-		ICE:       LocalICE{Generation: s.Local.ICE.Generation},
-		DTLS:      LocalDTLS{Generation: s.Local.DTLS.Generation, Passive: s.Local.DTLS.Passive},
+
+		Ptime:      s.Local.Ptime,
+		PtimeFixed: s.Local.PtimeFixed,
+
+		ICE:  LocalICE{Generation: s.Local.ICE.Generation},
+		DTLS: LocalDTLS{Generation: s.Local.DTLS.Generation, Passive: s.Local.DTLS.Passive},
 	}
 }
 

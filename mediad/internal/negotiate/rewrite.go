@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
-	"strings"
 
 	ng "github.com/tandem-sbc/tandem/ng-protocol"
 	"github.com/tandem-sbc/tandem/pkg/sdp"
@@ -105,10 +104,7 @@ func (p *Plan) rewriteMedia(i int, section *sdp.Section, local *LocalMedia, sess
 		return
 	}
 	rtp := isRTP(canonical(m.Protocol))
-	endToEnd := strings.Contains(m.Protocol, "DTLS/SCTP") // RFC 8841
-	if strip(section, rtp, endToEnd); endToEnd {
-		p.copyDown(section)
-	}
+	p.strip(section, l, rtp)
 	m.Port, m.Count = 0, 1
 	m.Protocol = l.Protocol
 	if rtp {
@@ -128,19 +124,13 @@ func (p *Plan) rewriteMedia(i int, section *sdp.Section, local *LocalMedia, sess
 	if rtp {
 		writeCodecs(section, l.Payloads)
 	}
-	section.Append("a=" + l.Direction.String())
+	if !p.req.Flags.Has(ng.FlagOriginalSendrecv) {
+		section.Append("a=" + l.Direction.String())
+	}
 	p.writeRTCP(section, l, local)
 	p.writeKeys(section, l, local)
-	if ptime := p.ptime(i); ptime > 0 {
-		section.Append("a=ptime:" + strconv.Itoa(ptime))
+	if l.Ptime > 0 && rtp {
+		section.Append("a=ptime:" + strconv.Itoa(l.Ptime))
 	}
 	p.writeICE(section, l, local)
-}
-
-// ptime is the packet time in milliseconds that the receiver is told, 0 = none.
-func (p *Plan) ptime(i int) int {
-	if own := p.From.Sides[i].Remote.Ptime; own > 0 {
-		return own
-	}
-	return 0
 }

@@ -30,7 +30,7 @@ func (p *Plan) rewriteSession(connection string) {
 		s.Replace(l, connection)
 	}
 	for a := range s.Attributes() {
-		if ofSession(a) {
+		if ofSession(a) || p.stripsDirection(a) {
 			s.Delete(a.Line)
 		}
 	}

@@ -3,18 +3,31 @@ package negotiate
 import (
 	"strings"
 
+	ng "github.com/tandem-sbc/tandem/ng-protocol"
 	"github.com/tandem-sbc/tandem/pkg/sdp"
 )
 
 // strip takes out of a media what is written anew for the receiver. Attributes
-// that cannot be read are nobody's and stay, and so do the keys of a media
-// whose DTLS runs between the parties.
-func strip(section *sdp.Section, rtp, endToEnd bool) {
+// that cannot be read are nobody's and stay.
+func (p *Plan) strip(section *sdp.Section, l *Local, rtp bool) {
+	m, _, _ := section.Media()
+	// RFC 8841: the DTLS of data channels runs between the parties.
+	endToEnd := strings.Contains(m.Protocol, "DTLS/SCTP")
 	for a := range section.Attributes() {
-		if ofICE(a) || ofKeys(a) && !endToEnd || ofMedia(a) || rtp && ofCodec(a) {
+		if ofICE(a) || ofKeys(a) && !endToEnd || ofTransport(a) || rtp && ofCodec(a) ||
+			ofPtime(a) && l.Ptime > 0 || p.stripsDirection(a) {
 			section.Delete(a.Line)
 		}
 	}
+	if endToEnd {
+		p.copyDown(section)
+	}
+}
+
+// stripsDirection reports whether a is a direction that is written anew.
+func (p *Plan) stripsDirection(a sdp.Attribute) bool {
+	_, ok := sdp.ParseDirection(a.Name)
+	return ok && !p.req.Flags.Has(ng.FlagOriginalSendrecv)
 }
 
 // ofICE tells the attributes of RFC 8839 and RFC 8840.
@@ -44,17 +57,16 @@ func ofKeys(a sdp.Attribute) bool {
 	return false
 }
 
-// ofMedia tells the attributes of direction, transport and packet time.
-func ofMedia(a sdp.Attribute) bool {
+// ofTransport tells the attributes of ports and bundling.
+func ofTransport(a sdp.Attribute) bool {
 	switch a.Name {
 	case "mid", "rtcp", "rtcp-mux":
 		return true
-	case "ptime":
-		return sdp.ParsePtime(a.Value) > 0
 	}
-	_, ok := sdp.ParseDirection(a.Name)
-	return ok
+	return false
 }
+
+func ofPtime(a sdp.Attribute) bool { return a.Name == "ptime" && sdp.ParsePtime(a.Value) > 0 }
 
 // ofCodec tells the attributes of one payload type.
 func ofCodec(a sdp.Attribute) bool {
@@ -80,6 +92,5 @@ func ofSession(a sdp.Attribute) bool {
 	case "rtcp":
 		return a.Flag
 	}
-	_, direction := sdp.ParseDirection(a.Name)
-	return direction || ofICE(a) || ofKeys(a)
+	return ofICE(a) || ofKeys(a)
 }
