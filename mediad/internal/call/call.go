@@ -24,6 +24,7 @@ type Call struct {
 	id       string
 	shard    uint64 // all streams of a call are served by one worker of the engine
 	created  time.Time
+	operated operated // guarded by mu
 	log      *zap.Logger
 
 	mu         sync.Mutex // guards what follows, with everything that hangs on it

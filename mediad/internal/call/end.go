@@ -19,6 +19,8 @@ const (
 	endOffer    endReason = "never answered"
 	endFinal    endReason = "longest duration reached"
 	endShutdown endReason = "shutdown"
+
+	endTerminated endReason = "terminated by an operator"
 )
 
 // Delete executes the command delete. It returns what is known of the call, nil

@@ -223,6 +223,7 @@ func (c *Call) commit(req *ng.Request, d dialogue, from, to terms, now time.Time
 	if req.Metadata != "" {
 		c.metadata = req.Metadata
 	}
+	c.operated.note(req)
 	// Keys go into the routes; agents and handshakes need them in place.
 	if answered {
 		c.settleKeys(d.from, d.to)

@@ -25,7 +25,7 @@ func (t *totals) count(reason endReason, answered bool, sum traffic, duration ti
 		t.final.Add(1)
 	case endOffer:
 		t.offer.Add(1)
-	case endShutdown:
+	case endShutdown, endTerminated:
 		t.forced.Add(1)
 	default:
 		t.regular.Add(1)
@@ -43,10 +43,11 @@ func (t *totals) count(reason endReason, answered bool, sum traffic, duration ti
 
 // Numbers are the counters of calls and media, monotonic unless said otherwise.
 type Numbers struct {
-	Uptime time.Duration
-	Calls  int // now
-	Medias int // now, with ports
-	Active int // medias that have received RTP within the last second
+	Uptime  time.Duration
+	Calls   int // now
+	Foreign int // now, those of Calls that belong to another daemon
+	Medias  int // now, with ports
+	Active  int // medias that have received RTP within the last second
 
 	IPv4, IPv6, Mixed int // answered calls, by the families of their media
 
@@ -96,7 +97,7 @@ func (r *Registry) Numbers() Numbers {
 	}
 	return Numbers{
 		Uptime: now.Sub(t.started), Calls: len(calls), Medias: n.Medias, Active: n.Active,
-		IPv4: n.IPv4, IPv6: n.IPv6, Mixed: n.Mixed,
+		Foreign: n.Foreign, IPv4: n.IPv4, IPv6: n.IPv6, Mixed: n.Mixed,
 		Managed: t.managed.Load(), Rejected: t.rejected.Load(),
 		Ended: Ends{
 			Timeout: t.timeout.Load(), Silent: t.silent.Load(), Final: t.final.Load(),
@@ -112,6 +113,9 @@ func (r *Registry) Numbers() Numbers {
 // numbers adds what is in the call.
 func (c *Call) numbers(n *Numbers, live *traffic, now time.Time) {
 	var ipv4, ipv6 bool
+	if c.operated.foreign {
+		n.Foreign++
+	}
 	for _, p := range c.parties {
 		for _, m := range p.all() {
 			if m.pair == nil {

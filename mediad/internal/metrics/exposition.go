@@ -21,8 +21,8 @@ func (s *Snapshot) Exposition() []byte {
 
 func (s *Snapshot) exposeCalls(out *exposition) {
 	out.gauge("rtpengine_sessions", "Calls at present.")
-	out.sample(integer(s.Calls), "type", "own")
-	out.sample(integer(0), "type", "foreign")
+	out.sample(integer(s.Calls-s.Foreign), "type", "own")
+	out.sample(integer(s.Foreign), "type", "foreign")
 	out.gauge("rtpengine_transcoded_media", "Media that are transcoded at present.")
 	out.sample(integer(0))
 	out.gauge("rtpengine_mediastreams", "Media that receive packets at present, by what forwards them.")

@@ -40,8 +40,8 @@ func (s *Snapshot) Counters() string {
 func (s *Snapshot) Totals() string {
 	var t table
 	t.heading("Statistics over currently running sessions")
-	t.line("Owned sessions", integer(s.Calls), "")
-	t.line("Foreign sessions", integer(0), "")
+	t.line("Owned sessions", integer(s.Calls-s.Foreign), "")
+	t.line("Foreign sessions", integer(s.Foreign), "")
 	t.line("Total sessions", integer(s.Calls), "")
 	t.line("Transcoded media", integer(0), "")
 	t.rates(&s.Rate)

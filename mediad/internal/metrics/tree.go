@@ -28,8 +28,8 @@ func (s *Snapshot) tree() []node {
 
 func (s *Snapshot) current() []node {
 	return []node{
-		leaf("sessionsown", integer(s.Calls)),
-		leaf("sessionsforeign", integer(0)),
+		leaf("sessionsown", integer(s.Calls-s.Foreign)),
+		leaf("sessionsforeign", integer(s.Foreign)),
 		leaf("sessionstotal", integer(s.Calls)),
 		leaf("transcodedmedia", integer(0)),
 		leaf("packetrate_user", integer(s.Rate.Packets)),
