@@ -3,14 +3,20 @@ package flow
 import (
 	"sync/atomic"
 	"time"
+
+	"github.com/tandem-sbc/tandem/pkg/rtp"
 )
 
 // counters of a stream. They are written by the worker and read by anybody.
 type counters struct {
 	packetsIn, bytesIn, errorsIn    atomic.Uint64
 	packetsOut, bytesOut, errorsOut atomic.Uint64
-	lastPacket                      atomic.Int64 // Unix nanoseconds, 0 for never
+	lastPacket                      atomic.Int64  // Unix nanoseconds, 0 for never
+	controlSSRC                     atomic.Uint32 // of the last RTCP packet
 	sources                         sources
+
+	ended    ended    // of the worker alone
+	reporter reporter // of the worker alone
 }
 
 // Statistics of a stream since it was made.
@@ -26,7 +32,9 @@ type Statistics struct {
 	ErrorsOut uint64
 	// LastPacket is when media last arrived; the zero time for never.
 	LastPacket time.Time
-	// Sources are the RTP sources seen, at most maxSources; further ones are not told apart.
+	// SSRC is that of the last packet, RTP before RTCP; 0 for none.
+	SSRC uint32
+	// Sources are the RTP sources seen, at most maxSources.
 	Sources []SourceStatistics
 }
 
@@ -39,15 +47,20 @@ type SourceStatistics struct {
 	Lost int64
 	// LastSequence is the extended highest sequence number received.
 	LastSequence uint32
+	// LastTimestamp is the RTP timestamp that came with it.
+	LastTimestamp uint32
 }
 
 // Statistics is a snapshot of the counters.
 func (s *Stream) Statistics() Statistics {
-	c := &s.counters
+	c := s.counters
 	st := Statistics{
 		PacketsIn: c.packetsIn.Load(), BytesIn: c.bytesIn.Load(), ErrorsIn: c.errorsIn.Load(),
 		PacketsOut: c.packetsOut.Load(), BytesOut: c.bytesOut.Load(), ErrorsOut: c.errorsOut.Load(),
-		Sources: c.sources.snapshot(),
+		SSRC: c.controlSSRC.Load(), Sources: c.sources.snapshot(),
+	}
+	if talking := c.sources.talking(); talking != nil {
+		st.SSRC = talking.ssrc.Load()
 	}
 	if t := c.lastPacket.Load(); t != 0 {
 		st.LastPacket = time.Unix(0, t)
@@ -60,6 +73,13 @@ func (c *counters) accept(size int, now time.Time) {
 	c.packetsIn.Add(1)
 	c.bytesIn.Add(uint64(size))
 	c.lastPacket.Store(now.UnixNano())
+}
+
+// control takes note of the sender of an RTCP packet.
+func (c *counters) control(p rtp.RTCP) {
+	if ssrc := p.SSRC(); c.controlSSRC.Load() != ssrc {
+		c.controlSSRC.Store(ssrc)
+	}
 }
 
 // refuse counts a datagram that was not taken.

@@ -82,12 +82,21 @@ func (s *Stream) media(r *Route, pkt []byte, src netip.AddrPort, now time.Time, 
 	}
 	s.learn(r, src, now)
 	s.counters.accept(size, now)
-	s.counters.sources.count(rtp.Packet(pkt))
+	from := s.counters.sources.count(rtp.Packet(pkt))
+	if r.Payloads != nil {
+		s.observe(r, pkt, from, src, now)
+	}
+	if r.Report != nil {
+		r.Report.send(now, out)
+	}
 	if r.Drop {
 		return
 	}
 	outputs := r.Media
 	for i := range outputs {
+		if o := &outputs[i]; o.Report != nil {
+			o.Report.send(now, out)
+		}
 		outputs[i].sendMedia(pkt, i == len(outputs)-1, out)
 	}
 }
@@ -113,6 +122,17 @@ func (s *Stream) control(r *Route, pkt []byte, src netip.AddrPort, now time.Time
 	}
 	s.learn(r, src, now)
 	s.counters.accept(size, now)
+	s.counters.control(rtp.RTCP(pkt))
+	if r.Quality != nil {
+		r.Quality.Control(pkt, now)
+	}
+	if r.Observer != nil {
+		r.Observer.Control(pkt, src, s.LocalAddr(), now)
+	}
+	if r.Report != nil {
+		r.Report.heard(pkt, now)
+		return
+	}
 	if r.Drop {
 		return
 	}

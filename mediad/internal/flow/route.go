@@ -7,6 +7,7 @@ package flow
 import (
 	"net/netip"
 
+	"github.com/tandem-sbc/tandem/mediad/internal/quality"
 	"github.com/tandem-sbc/tandem/mediad/internal/secure"
 )
 
@@ -94,6 +95,16 @@ type Route struct {
 	// Media are the outputs for RTP, ControlOut those for RTCP.
 	Media      []Output
 	ControlOut []Output
+
+	// Payloads are the payload types of the media, nil if they are not known: then nothing is observed and no Report made.
+	Payloads *Payloads
+	// Quality is told the sources that send and the RTCP that comes in, nil for nobody.
+	Quality *quality.Table
+	// Observer is told of telephone events and RTCP, nil for nobody.
+	Observer Observer
+	// Report says that the peer gets RTCP of our own, made while media flows either way (ng flag generate-RTCP). What RTCP the peer
+	// sends goes no further then.
+	Report *Report
 }
 
 // Output is one place a packet goes on to.
@@ -105,4 +116,6 @@ type Output struct {
 	Outbound  *secure.Outbound
 	// Filter keeps packets back or changes them, nil for none. RTCP always passes.
 	Filter *Filter
+	// Report is that of the receiver's route, if it gets RTCP of our own.
+	Report *Report
 }

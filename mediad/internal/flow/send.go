@@ -65,6 +65,16 @@ func (b *Batch) duplicate(pkt []byte) []byte {
 	return c
 }
 
+// blank takes room for a packet of our own out of the batch; nil if there is none.
+func (b *Batch) blank() []byte {
+	if b.copied == batchSize {
+		return nil
+	}
+	start := b.copied * PacketSize
+	b.copied++
+	return b.copies[start : start : start+PacketSize]
+}
+
 // sendMedia protects an RTP packet for one receiver and appends it. The last output may use the packet itself, others work on a copy.
 func (o *Output) sendMedia(pkt []byte, last bool, out *Batch) {
 	if o.Filter != nil && o.Filter.drops(pkt) {

@@ -2,18 +2,20 @@ package flow
 
 import (
 	"sync/atomic"
+	"time"
 
 	"github.com/tandem-sbc/tandem/pkg/rtp"
 )
 
-// maxSources is the number of RTP sources of one stream that are told apart.
+// maxSources is the number of RTP sources of one stream that are told apart. When there are more, the one that has sent least gives
+// way: a flood of sources pushes out nobody who talks.
 const maxSources = 4
 
 // sources are the statistics by SSRC, written by the worker alone.
 type sources struct {
 	used   atomic.Int32
 	list   [maxSources]source
-	latest int
+	latest atomic.Int32 // index of the source of the last packet
 }
 
 type source struct {
@@ -22,64 +24,121 @@ type source struct {
 	packets     atomic.Uint64
 	bytes       atomic.Uint64
 	first       atomic.Uint32 // extended sequence number of the first packet
-	highest     atomic.Uint32 // extended highest sequence number
+	position    atomic.Uint64 // extended highest sequence number, and the timestamp that came with it
+	timing      timing        // of the worker alone
 }
 
-// count takes a packet into the statistics of its source.
-func (s *sources) count(p rtp.Packet) {
+// timing is what reports need to know of a source.
+type timing struct {
+	told    uint32 // clock rate that quality knows
+	clock   uint32 // clock rate that transit is measured in
+	transit uint32
+	jitter  uint32    // × 16 (RFC 3550 §A.8)
+	arrival time.Time // of the packet with the highest sequence number
+
+	reported         uint32 // extended highest sequence number and
+	reportedReceived uint64 // packets received when a report was last made
+
+	sr   uint32 // middle of the NTP time of the last sender report
+	srAt time.Time
+}
+
+// count takes a packet into the statistics of its source, and returns them.
+func (s *sources) count(p rtp.Packet) *source {
 	src := s.find(p.SSRC(), p.Sequence())
-	if src == nil {
-		return
-	}
 	src.packets.Store(src.packets.Load() + 1)
 	src.bytes.Store(src.bytes.Load() + uint64(len(p)))
 	if pt := uint32(p.PayloadType()); src.payloadType.Load() != pt {
 		src.payloadType.Store(pt)
 	}
-	highest := src.highest.Load()
-	if d := rtp.SequenceDistance(uint16(highest), p.Sequence()); d > 0 {
-		src.highest.Store(highest + uint32(d))
+	if highest := src.highest(); rtp.SequenceAfter(uint16(highest), p.Sequence()) {
+		src.place(highest+uint32(rtp.SequenceDistance(uint16(highest), p.Sequence())), p.Timestamp())
+	} else if uint16(highest) == p.Sequence() {
+		src.place(highest, p.Timestamp())
 	}
-}
-
-// find returns the statistics of a source, new ones if there is room, else nil.
-func (s *sources) find(ssrc uint32, seq uint16) *source {
-	used := int(s.used.Load())
-	if used > 0 && s.list[s.latest].ssrc.Load() == ssrc {
-		return &s.list[s.latest]
-	}
-	for i := range used {
-		if s.list[i].ssrc.Load() == ssrc {
-			s.latest = i
-			return &s.list[i]
-		}
-	}
-	if used == maxSources {
-		return nil
-	}
-	src := &s.list[used]
-	src.ssrc.Store(ssrc)
-	src.first.Store(uint32(seq))
-	src.highest.Store(uint32(seq))
-	s.latest = used
-	s.used.Store(int32(used + 1))
 	return src
 }
 
+func (s *source) highest() uint32 { return uint32(s.position.Load() >> 32) }
+
+func (s *source) place(highest, timestamp uint32) {
+	s.position.Store(uint64(highest)<<32 | uint64(timestamp))
+}
+
+// find returns the statistics of a source, new ones if there are none.
+func (s *sources) find(ssrc uint32, seq uint16) *source {
+	used, latest := s.used.Load(), s.latest.Load()
+	if used > 0 && s.list[latest].ssrc.Load() == ssrc {
+		return &s.list[latest]
+	}
+	for i := range used {
+		if s.list[i].ssrc.Load() == ssrc {
+			s.latest.Store(i)
+			return &s.list[i]
+		}
+	}
+	at := used
+	if used == maxSources {
+		at = s.quietest()
+	}
+	src := &s.list[at]
+	src.packets.Store(0)
+	src.bytes.Store(0)
+	src.ssrc.Store(ssrc)
+	src.first.Store(uint32(seq))
+	src.place(uint32(seq), 0)
+	src.timing = timing{}
+	s.latest.Store(at)
+	s.used.Store(max(used, at+1))
+	return src
+}
+
+// quietest is the index of the source that has sent the fewest packets.
+func (s *sources) quietest() (at int32) {
+	for i := range int32(maxSources) {
+		if s.list[i].packets.Load() < s.list[at].packets.Load() {
+			at = i
+		}
+	}
+	return at
+}
+
+// lookup returns the statistics of a source, nil if there are none.
+func (s *sources) lookup(ssrc uint32) *source {
+	for i := range s.used.Load() {
+		if s.list[i].ssrc.Load() == ssrc {
+			return &s.list[i]
+		}
+	}
+	return nil
+}
+
+// talking returns the source of the last packet, nil if none has come.
+func (s *sources) talking() *source {
+	if s.used.Load() == 0 {
+		return nil
+	}
+	return &s.list[s.latest.Load()]
+}
+
+// lost is the cumulative number of packets lost (RFC 3550 §6.4.1).
+func (s *source) lost() int64 {
+	return int64(s.highest()) - int64(s.first.Load()) + 1 - int64(s.packets.Load())
+}
+
 func (s *sources) snapshot() []SourceStatistics {
-	used := int(s.used.Load())
+	used := s.used.Load()
 	if used == 0 {
 		return nil
 	}
 	out := make([]SourceStatistics, used)
 	for i := range out {
 		src := &s.list[i]
-		packets, highest := src.packets.Load(), src.highest.Load()
+		position := src.position.Load()
 		out[i] = SourceStatistics{
 			SSRC: src.ssrc.Load(), PayloadType: uint8(src.payloadType.Load()),
-			Packets: packets, Bytes: src.bytes.Load(),
-			LastSequence: highest,
-			Lost:         int64(highest) - int64(src.first.Load()) + 1 - int64(packets),
+			Packets: src.packets.Load(), Bytes: src.bytes.Load(), Lost: src.lost(),
+			LastSequence: uint32(position >> 32), LastTimestamp: uint32(position),
 		}
 	}
 	return out

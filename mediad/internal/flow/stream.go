@@ -27,7 +27,7 @@ type Stream struct {
 	destination atomic.Pointer[netip.AddrPort]
 	// outlet is another stream whose port packets to the peer leave from, nil for this one's.
 	outlet   atomic.Pointer[Stream]
-	counters counters
+	counters *counters
 
 	mu        sync.Mutex // guards endpoints
 	endpoints endpoints
@@ -45,10 +45,18 @@ type Stream struct {
 // NewStream makes the stream of a port. Streams with the same shard, normally a hash of the Call-ID, are served by the same worker; the
 // streams a route connects must share it. Learning is open from now on.
 func NewStream(conn *udp.Conn, shard uint64, now time.Time) *Stream {
-	s := &Stream{conn: conn, shard: shard}
+	s := &Stream{conn: conn, shard: shard, counters: new(counters)}
 	s.route.Store(&Route{Drop: true, Learning: Off})
 	s.opened.Store(now.UnixNano())
 	return s
+}
+
+// NewFurther makes the stream of a port on another local address for the component that s is of. What it receives and sends counts for s,
+// and the same worker serves it.
+func (s *Stream) NewFurther(conn *udp.Conn, now time.Time) *Stream {
+	f := NewStream(conn, s.shard, now)
+	f.counters = s.counters
+	return f
 }
 
 // Conn is the stream's socket, for the engine.
