@@ -224,6 +224,7 @@ func TestDueTimes(t *testing.T) {
 	require.Empty(t, c.due(at(119*time.Second), l))
 	require.Equal(t, endOffer, c.due(at(121*time.Second), l))
 	answer(t, c, "a", "b", "", 200)
+	c.quietAt = time.Time{} // as a commit does
 	require.Empty(t, c.due(at(59*time.Second), l))
 	require.Equal(t, endTimeout, c.due(at(61*time.Second), l))
 	c.lastSignal, c.quietAt = at(2*time.Hour), time.Time{}

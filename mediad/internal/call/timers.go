@@ -38,17 +38,15 @@ func (c *Call) due(now time.Time, l *limits.Values) endReason {
 		return ""
 	case after(c.created, l.FinalTimeout):
 		return endFinal
-	case !c.answered:
-		if after(c.lastSignal, l.OfferTimeout) {
-			return endOffer
-		}
-		return ""
 	case now.Before(c.quietAt) && c.quietBy == l:
 		return ""
 	}
 	limit, reason := l.Timeout, endTimeout
-	if c.held() {
+	switch {
+	case c.held():
 		limit, reason = l.SilentTimeout, endSilent
+	case !c.answered:
+		limit, reason = l.OfferTimeout, endOffer
 	}
 	last := c.lastPacket()
 	if after(last, limit) {
@@ -78,15 +76,21 @@ func (c *Call) lastPacket() time.Time {
 	return last
 }
 
-// held reports whether a side of the call has media that does not go both ways.
+// held reports whether a side of the call has media that does not go both ways,
+// or all of it has been refused.
 func (c *Call) held() bool {
+	refused, active := false, false
 	for _, p := range c.parties {
 		for _, m := range p.present.medias {
 			r := &m.side.Remote
-			if m.pair != nil && (r.Hold || r.Direction != sdp.SendRecv) {
+			if m.pair == nil {
+				refused = true
+				continue
+			}
+			if active = true; r.Hold || r.Direction != sdp.SendRecv {
 				return true
 			}
 		}
 	}
-	return false
+	return refused && !active
 }
