@@ -9,7 +9,7 @@ cd "$(dirname "$0")"
 
 packages="kamailio kamailio-websocket-modules kamailio-tls-modules
 	kamailio-extra-modules kamailio-utils-modules
-	rtpengine-daemon chromium sip-tester nftables iproute2 procps
+	rtpengine-daemon rtpengine-utils chromium sip-tester nftables iproute2 procps
 	gcc libc6-dev"
 
 missing=""

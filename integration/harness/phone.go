@@ -33,9 +33,10 @@ var PhoneUsers = []string{ToneUser, SlowUser, BusyUser, QuietUser}
 // Phone is a running deploy/demo-phone: plain SIP over UDP, RTP/AVP, G.711.
 type Phone struct {
 	*Process
-	control string // URL of its HTTP API
-	client  *http.Client
-	sipLog  string
+	control  string // URL of its HTTP API
+	client   *http.Client
+	sipLog   string
+	accounts int
 
 	sinceCall, sinceMessage int // what Reset had seen
 }
@@ -57,25 +58,35 @@ type PhoneRTP struct {
 	FrequencyHz                          float64 // dominant in the last second that was received; 0 is silence
 }
 
-// StartPhone runs program on host, registered with the proxy at registrar.
+// StartPhone runs program on host, with PhoneUsers registered with the proxy at
+// registrar.
 func StartPhone(program, host, registrar, dir string) (*Phone, error) {
+	return StartAccounts(program, "phone", host, registrar, dir, map[string]string{
+		ToneUser: "tone,ring=" + ToneRing.String(), SlowUser: "tone,ring=" + SlowRing.String(),
+		BusyUser: "silence,busy", QuietUser: "silence,no-answer",
+	})
+}
+
+// StartAccounts runs program as a phone of that name on host with other users:
+// accounts tells for each how it treats calls (deploy/demo-phone's -account).
+func StartAccounts(program, name, host, registrar, dir string, accounts map[string]string) (*Phone, error) {
 	port, err := FreePort(host)
 	if err != nil {
 		return nil, err
 	}
 	control := net.JoinHostPort(host, strconv.Itoa(port))
-	p := &Phone{control: "http://" + control, client: &http.Client{Transport: &http.Transport{}}, sipLog: filepath.Join(dir, "phone-sip.jsonl")}
+	p := &Phone{
+		control: "http://" + control, client: &http.Client{Transport: &http.Transport{}},
+		sipLog: filepath.Join(dir, name+"-sip.jsonl"), accounts: len(accounts),
+	}
 	args := []string{
 		"-listen", net.JoinHostPort(host, "0"), "-control", control, "-registrar", registrar, "-domain", Domain,
-		"-record", filepath.Join(dir, "heard"), "-log-sip", p.sipLog,
+		"-record", filepath.Join(dir, name+"-heard"), "-log-sip", p.sipLog,
 	}
-	for user, manner := range map[string]string{
-		ToneUser: "tone,ring=" + ToneRing.String(), SlowUser: "tone,ring=" + SlowRing.String(),
-		BusyUser: "silence,busy", QuietUser: "silence,no-answer",
-	} {
+	for user, manner := range accounts {
 		args = append(args, "-account", user+":"+Password+":"+manner)
 	}
-	if p.Process, err = Start(Spec{Name: "phone", Path: program, Dir: dir, Args: args}); err != nil {
+	if p.Process, err = Start(Spec{Name: name, Path: program, Dir: dir, Args: args}); err != nil {
 		return nil, err
 	}
 	if err := p.Ready(p.registered); err != nil {
@@ -103,8 +114,8 @@ func (p *Phone) registered() error {
 			return fmt.Errorf("%s is not registered", account.User)
 		}
 	}
-	if len(accounts) != len(PhoneUsers) {
-		return fmt.Errorf("%d accounts, want %d", len(accounts), len(PhoneUsers))
+	if len(accounts) != p.accounts {
+		return fmt.Errorf("%d accounts, want %d", len(accounts), p.accounts)
 	}
 	return nil
 }
@@ -155,8 +166,11 @@ func (p *Phone) Until(limit time.Duration, states ...string) error {
 }
 
 // Call calls user from ToneUser.
-func (p *Phone) Call(user string) error {
-	return p.post("/call", map[string]string{"user": ToneUser, "to": "sip:" + user + "@" + Domain})
+func (p *Phone) Call(user string) error { return p.CallFrom(ToneUser, user) }
+
+// CallFrom calls user from one of the phone's own accounts.
+func (p *Phone) CallFrom(account, user string) error {
+	return p.post("/call", map[string]string{"user": account, "to": "sip:" + user + "@" + Domain})
 }
 
 // CallWithoutOffer calls user with an INVITE that has no SDP: the callee offers in

@@ -105,6 +105,16 @@ func (p *Process) Running() bool {
 	}
 }
 
+// Wait waits for a process that ends on its own, and returns its exit error.
+func (p *Process) Wait(limit time.Duration) error {
+	select {
+	case <-p.done:
+		return p.err
+	case <-time.After(limit):
+		return fmt.Errorf("%s still runs after %v", p.Name, limit)
+	}
+}
+
 // Stop asks the process to end (SIGTERM), kills its group if it does not, and
 // waits. It reports a process that had ended on its own or had to be killed.
 func (p *Process) Stop() error {

@@ -170,7 +170,7 @@ func scenario(t *testing.T, name string) string {
 func (s *site) drive(t *testing.T, name string, n int) {
 	t.Helper()
 	cmd := exec.Command("sipp", "-sf", scenario(t, "uac.xml"), "-i", s.caller, "-p", "15060", "-mi", s.caller, "-mp", "20000",
-		"-s", "callee", "-r", strconv.Itoa(perSecond), "-m", strconv.Itoa(n), "-nostdin", "-timeout", "120s", "-timeout_error",
+		"-s", "callee", "-d", "3000", "-r", strconv.Itoa(perSecond), "-m", strconv.Itoa(n), "-nostdin", "-timeout", "120s", "-timeout_error",
 		"-trace_err", "-error_file", filepath.Join(s.dir, name+"-errors.log"), s.host+":15060")
 	cmd.Dir = s.dir
 	out, err := cmd.CombinedOutput()
