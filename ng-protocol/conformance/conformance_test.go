@@ -175,5 +175,5 @@ func TestPackets(t *testing.T) {
 	require.Equal(t, "rtcp type=201 ssrc=0x10", describe(b))
 	_, err = build(map[string]string{"kind": "rtp", "colour": "red"})
 	require.Error(t, err)
-	require.Equal(t, "other 00", describe([]byte{0}))
+	require.Equal(t, "other hex=00", describe([]byte{0}))
 }

@@ -27,7 +27,7 @@ const (
 // Daemon is a media daemon that was started to be examined.
 type Daemon struct {
 	Target  string            // of its UDP listener
-	Targets map[string]string // by transport: udp, tcp, http, ws
+	Targets map[string]string // by transport: udp, tcp, http, http-plain, ws
 	command *exec.Cmd
 	ended   chan error // its exit; closed afterwards
 }
@@ -52,7 +52,8 @@ func Start(program string, log io.Writer) (*Daemon, error) {
 	d := &Daemon{
 		Target: "udp:" + udp,
 		Targets: map[string]string{
-			"udp": "udp:" + udp, "tcp": "tcp:" + tcp, "http": "http://" + http + "/ng", "ws": "ws://" + http + "/",
+			"udp": "udp:" + udp, "tcp": "tcp:" + tcp, "http": "http://" + http + "/ng",
+			"http-plain": "http://" + http + "/ng-plain", "ws": "ws://" + http + "/",
 		},
 		command: exec.Command(program, "--config-file=none", "--table=-1", "--foreground", "--log-stderr", "--log-level=5",
 			"--interface=pub/127.0.0.1", "--interface=pub/::1", "--interface=priv/127.0.0.2",

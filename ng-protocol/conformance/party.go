@@ -1,25 +1,39 @@
 package conformance
 
 import (
-	"encoding/binary"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/pion/dtls/v3"
+	"github.com/pion/srtp/v3"
 )
 
 // party is one media stream of a party of a scenario: "A" is the first stream
 // of A, "A2" its second. It has a pair of UDP ports.
 type party struct {
-	rtp, rtcp *net.UDPConn
+	rtp, rtcp *socket
 	peer      netip.AddrPort // where the last SDP for the party tells it to send
 	control   netip.AddrPort // the same for RTCP
+	own       []string       // session and media lines of the party's last SDP
+	remote    []string       // the same of the daemon's last SDP for the party
+
+	certificate *tls.Certificate
+	session     *dtls.Conn
+	keys        string // the SDES keys that the contexts are made of, "dtls" if made by a handshake
+	out, in     *srtp.Context
+	last        []byte   // packet sent
+	check       datagram // STUN request received
+	transaction [12]byte // of the STUN request sent
 }
 
 var errNoPair = errors.New("conformance: no free pair of ports")
@@ -44,25 +58,34 @@ func newParty(host string) (*party, error) {
 		}
 		rtcp, err := net.ListenUDP("udp", &net.UDPAddr{IP: address, Port: port + 1})
 		if err == nil {
-			return &party{rtp: rtp, rtcp: rtcp}, nil
+			return &party{rtp: newSocket(rtp), rtcp: newSocket(rtcp)}, nil
 		}
-		rtp.Close()
+		_ = rtp.Close()
 	}
 	return nil, errNoPair
 }
 
 func (p *party) close() {
-	p.rtp.Close()
-	p.rtcp.Close()
+	if p.session != nil {
+		_ = p.session.Close() // the daemon may be gone: its alert is lost
+	}
+	p.rtp.close()
+	p.rtcp.close()
 }
 
-func (p *party) port() int { return p.rtp.LocalAddr().(*net.UDPAddr).Port }
+func (p *party) address() netip.AddrPort {
+	a := p.rtp.conn.LocalAddr().(*net.UDPAddr).AddrPort()
+	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
+}
+
+func (p *party) port() int { return int(p.address().Port()) }
 
 // setPeer takes the addresses from one m= section and the session's c= line.
 func (p *party) setPeer(session, media []string) {
+	p.remote = slices.Concat(session, media)
 	var host string
 	var rtp, rtcp int
-	for _, l := range append(append([]string(nil), session...), media...) {
+	for _, l := range p.remote {
 		f := strings.Fields(l)
 		switch {
 		case strings.HasPrefix(l, "c=") && len(f) == 3:
@@ -86,90 +109,67 @@ func (p *party) setPeer(session, media []string) {
 	p.control = netip.AddrPortFrom(address, uint16(rtcp))
 }
 
+// socketFor is the socket and the address of the daemon for RTP or RTCP.
+func (p *party) socketFor(isRTCP bool) (*socket, netip.AddrPort) {
+	switch {
+	case !isRTCP:
+		return p.rtp, p.peer
+	case p.control.Port() == p.peer.Port():
+		return p.rtp, p.control
+	}
+	return p.rtcp, p.control
+}
+
 func (p *party) send(fields map[string]string) error {
-	packet, err := build(fields)
-	if err != nil {
-		return err
-	}
-	conn, to := p.rtp, p.peer
-	if fields["kind"] == "rtcp" {
-		to = p.control
-		if to.Port() != p.peer.Port() {
-			conn = p.rtcp
-		}
-	}
+	kind := fields["kind"]
+	s, to := p.socketFor(strings.HasSuffix(kind, "rtcp"))
 	if !to.IsValid() {
 		return errors.New("the party has got no SDP to send to")
 	}
-	_, err = conn.WriteToUDPAddrPort(packet, to)
+	packet, err := p.packet(kind, fields)
+	if err != nil {
+		return err
+	}
+	p.last = packet
+	_, err = s.conn.WriteToUDPAddrPort(packet, to)
 	return err
 }
 
-// receive returns the next packet as a line of text, "nothing" if none comes.
-func (p *party) receive(isRTCP bool, limit time.Duration) (string, error) {
-	conn := p.rtp
-	if isRTCP && p.control.Port() != p.peer.Port() {
-		conn = p.rtcp
+func (p *party) packet(kind string, fields map[string]string) ([]byte, error) {
+	switch {
+	case fields["repeat"] != "":
+		return p.last, nil
+	case kind == "stun":
+		return p.buildSTUN(fields)
 	}
-	if err := conn.SetReadDeadline(time.Now().Add(limit)); err != nil {
-		return "", err
+	packet, err := build(fields)
+	if err != nil || kind[0] != 's' {
+		return packet, err
 	}
-	buffer := make([]byte, 2048)
-	n, _, err := conn.ReadFromUDPAddrPort(buffer)
+	return p.encrypt(packet, fields["damage"] != "")
+}
+
+// receive returns the next packet of a kind as a line of text, "nothing" if
+// none comes.
+func (p *party) receive(fields map[string]string, limit time.Duration) (string, error) {
+	kind := fields["kind"]
+	s, _ := p.socketFor(strings.HasSuffix(kind, "rtcp"))
+	if kind == "stun" {
+		return p.receiveSTUN(fields["class"], limit)
+	}
+	d, err := next(s.media, limit)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return "nothing", nil
 	}
 	if err != nil {
 		return "", err
 	}
-	return describe(buffer[:n]), nil
-}
-
-// build makes an RTP packet (RFC 3550 §5.1) or an empty receiver report (§6.4.2).
-func build(fields map[string]string) ([]byte, error) {
-	number := func(key string, bits int) uint64 {
-		n, _ := strconv.ParseUint(fields[key], 0, bits)
-		return n
+	if !strings.HasPrefix(kind, "s") {
+		return describe(d.data), nil
 	}
-	for key, value := range fields {
-		switch key {
-		case "kind", "payload":
-		case "pt", "seq", "ts", "ssrc", "marker":
-			if _, err := strconv.ParseUint(value, 0, 32); err != nil {
-				return nil, err
-			}
-		default:
-			return nil, fmt.Errorf("unknown field %q", key)
-		}
+	plain, err := p.decrypt(d.data)
+	if err != nil {
+		return fmt.Sprintf("unauthenticated bytes=%d", len(d.data)), nil
 	}
-	if fields["kind"] == "rtcp" {
-		return binary.BigEndian.AppendUint32([]byte{0x80, 201, 0, 1}, uint32(number("ssrc", 32))), nil
-	}
-	b := []byte{0x80, byte(number("pt", 7) | number("marker", 1)<<7)}
-	b = binary.BigEndian.AppendUint16(b, uint16(number("seq", 16)))
-	b = binary.BigEndian.AppendUint32(b, uint32(number("ts", 32)))
-	b = binary.BigEndian.AppendUint32(b, uint32(number("ssrc", 32)))
-	return append(b, fields["payload"]...), nil
-}
-
-// describe writes a packet in the words of scenario files.
-func describe(b []byte) string {
-	switch {
-	case len(b) >= 8 && b[0]>>6 == 2 && b[1] >= 192 && b[1] <= 223:
-		return fmt.Sprintf("rtcp type=%d ssrc=%#x", b[1], binary.BigEndian.Uint32(b[4:]))
-	case len(b) >= 12 && b[0]>>6 == 2:
-		return fmt.Sprintf("rtp pt=%d marker=%d seq=%d ts=%d ssrc=%#x payload=%s", b[1]&0x7f, b[1]>>7,
-			binary.BigEndian.Uint16(b[2:]), binary.BigEndian.Uint32(b[4:]), binary.BigEndian.Uint32(b[8:]), printable(b[12:]))
-	}
-	return fmt.Sprintf("other %x", b)
-}
-
-// printable keeps test payloads readable and encrypted ones comparable by length.
-func printable(b []byte) string {
-	for _, c := range b {
-		if c <= ' ' || c > '~' {
-			return fmt.Sprintf("{%d-bytes}", len(b))
-		}
-	}
-	return string(b)
+	return "s" + describe(plain), nil
 }

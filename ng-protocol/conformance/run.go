@@ -36,7 +36,7 @@ func (r Runner) Play(s Scenario) ([]Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer l.conn.Close()
+	defer l.close()
 	p := &play{runner: r, link: l, id: strings.ToLower(rand.Text()[:12]), parties: map[string]*party{}}
 	p.normal.names = map[int]string{}
 	defer p.end()
@@ -141,14 +141,21 @@ func (p *play) receive(s Step) (*Event, error) {
 	if s.Packet["kind"] == "nothing" {
 		limit = quietTime
 	}
-	got, err := q.receive(s.Packet["kind"] == "rtcp", limit)
+	event := &Event{What: s.Party + " receives"}
+	var got string
+	if s.Kind == Connect {
+		event.What = s.Party + " connects"
+		got, err = q.connect(s.Packet)
+	} else {
+		got, err = q.receive(s.Packet, limit)
+	}
 	if err != nil {
 		return nil, err
 	}
-	event := &Event{What: s.Party + " receives", Lines: []string{got}, Want: []string{got}}
+	event.Lines, event.Want = []string{got}, []string{got}
 	want := s.Packet["kind"]
 	for _, key := range slices.Sorted(maps.Keys(s.Packet)) {
-		if text := key + "=" + s.Packet[key]; key != "kind" {
+		if text := key + "=" + s.Packet[key]; key != "kind" && key != "certificate" {
 			want += " " + text
 			if !slices.Contains(strings.Fields(got), text) {
 				event.Want = nil
@@ -178,6 +185,7 @@ func (p *play) ask(s Step) (*Event, error) {
 			return nil, err
 		}
 		p.normal.note(strings.ReplaceAll(body, "\r", ""))
+		p.keepOwn(s, body)
 		keys["sdp"] = body
 	}
 	for key, value := range s.Keys {
@@ -285,7 +293,7 @@ func flat(prefix string, v any) []string {
 }
 
 // fill replaces {A} by the port of a party, {A+1} by its RTCP port, {A.ip} by
-// its address and {call} by the call-id.
+// its address, {A.fingerprint} by that of its certificate and {call} by the call-id.
 func (p *play) fill(text string) (string, error) {
 	var out strings.Builder
 	for {
@@ -309,9 +317,14 @@ func (p *play) fill(text string) (string, error) {
 				out.WriteString(strconv.Itoa(q.port()))
 			case "1":
 				out.WriteString(strconv.Itoa(q.port() + 1))
+			case "fingerprint":
+				text, err := q.fingerprint()
+				if err != nil {
+					return "", err
+				}
+				out.WriteString(text)
 			default:
-				host, _, _ := strings.Cut(q.rtp.LocalAddr().String(), ":")
-				out.WriteString(host)
+				out.WriteString(q.address().Addr().String())
 			}
 		default:
 			out.WriteString("{")
@@ -324,33 +337,59 @@ func (p *play) fill(text string) (string, error) {
 
 // heard is an SDP that the daemon has made.
 type heard struct {
-	from     string // from-tag of the command
-	answer   bool
+	receiver func(party string) bool // who receives it
 	sections [][]string
 }
 
 // learn keeps the SDP of the last reply and tells its receivers where to send.
+// The from-tag of an answer stays that of the offerer, who receives it.
 func (p *play) learn(s Step) {
 	reply, err := decode(p.last)
 	text, ok := reply["sdp"].(string)
 	if err != nil || !ok {
 		return
 	}
-	h := heard{s.Party, s.Command == "answer", splitSections(strings.Split(strings.ReplaceAll(text, "\r", ""), "\n"))}
+	h := heard{sections: splitSections(strings.Split(strings.ReplaceAll(text, "\r", ""), "\n"))}
+	switch s.Command {
+	case "offer":
+		h.receiver = func(party string) bool { return party != s.Party && (s.To == "" || party == s.To) }
+	case "subscribe request", "subscribe answer":
+		h.receiver = func(party string) bool { return party == s.To }
+	default:
+		h.receiver = func(party string) bool { return party == s.Party }
+	}
 	p.heard = append(p.heard, h)
 	for name, q := range p.parties {
 		h.tell(name, q)
 	}
 }
 
-// tell gives the addresses in the SDP to the party if it is a receiver. The
-// from-tag of an answer stays that of the offerer, who receives it.
-func (h heard) tell(name string, q *party) {
-	at := 1
-	if len(name) == 2 {
-		at = int(name[1] - '0')
+// keepOwn notes what a party says of itself: the offerer in an offer, the other
+// one in an answer.
+func (p *play) keepOwn(s Step, body string) {
+	author := s.Party
+	if s.Command == "answer" || s.Command == "subscribe answer" {
+		author = s.To
 	}
-	if (name[:1] == h.from) == h.answer && at < len(h.sections) {
+	sections := splitSections(strings.Split(strings.ReplaceAll(strings.TrimSpace(body), "\r", ""), "\n"))
+	for name, q := range p.parties {
+		if at := streamOf(name); name[:1] == author && at < len(sections) {
+			q.own = slices.Concat(sections[0], sections[at])
+		}
+	}
+}
+
+// streamOf is the number of the m= section of a party's stream, from 1.
+func streamOf(name string) int {
+	if len(name) == 2 {
+		return int(name[1] - '0')
+	}
+	return 1
+}
+
+// tell gives the addresses in the SDP to the party if it is a receiver.
+func (h heard) tell(name string, q *party) {
+	if at := streamOf(name); h.receiver(name[:1]) && at < len(h.sections) {
 		q.setPeer(h.sections[0], h.sections[at])
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -29,6 +30,7 @@ const (
 	Repeat              // the last datagram once more
 	Send                // a packet from a party
 	Receive             // a packet that a party must get
+	Connect             // a DTLS handshake of a party
 )
 
 // Scenario is one sequence of steps with a call-id of its own.
@@ -48,7 +50,7 @@ type Step struct {
 	To      string // Ask: the to-tag
 	Keys    map[string]any
 	Body    []string          // Ask: lines of the SDP
-	Packet  map[string]string // Send, Receive; "kind" is rtp, rtcp or nothing
+	Packet  map[string]string // Send, Receive, Connect; "kind" is rtp, rtcp, srtp, srtcp, stun, dtls or nothing
 	Want    *Want             // Ask, Raw, Repeat; nil = nothing is expected of the reply
 }
 
@@ -137,7 +139,7 @@ func (p *parser) read(line string) error {
 		s.Steps = append(s.Steps, Step{Kind: Repeat, Line: p.line})
 	case word == "<":
 		return p.reply(s, rest)
-	case isParty(party) && (verb == "sends" || verb == "receives"):
+	case isParty(party) && (verb == "sends" || verb == "receives" || verb == "connects"):
 		return p.packet(s, party, strings.Fields(rest))
 	case len(s.Steps) == 0:
 		s.Text = strings.TrimSpace(s.Text + "\n" + line)
@@ -194,20 +196,20 @@ func (p *parser) reply(s *Scenario, text string) error {
 func (p *parser) packet(s *Scenario, party string, words []string) error {
 	p.body = nil
 	step := Step{Kind: Send, Line: p.line, Party: party, Packet: map[string]string{}}
-	if words[0] == "receives" {
+	switch words[0] {
+	case "receives":
 		step.Kind = Receive
+	case "connects":
+		step.Kind = Connect
 	}
 	if len(words) < 2 {
 		return errors.New("no kind of packet")
 	}
-	switch words[1] {
-	case "rtp", "rtcp":
-	case "nothing":
-		if step.Kind == Send {
-			return errors.New("nothing cannot be sent")
-		}
+	switch kind := words[1]; {
+	case step.Kind == Connect && kind == "dtls", step.Kind == Receive && kind == "nothing":
+	case step.Kind != Connect && slices.Contains([]string{"rtp", "rtcp", "srtp", "srtcp", "stun"}, kind):
 	default:
-		return fmt.Errorf("unknown packet %q", words[1])
+		return fmt.Errorf("%s cannot be what a party %s", kind, words[0])
 	}
 	step.Packet["kind"] = words[1]
 	for _, w := range words[2:] {

@@ -39,7 +39,7 @@ func fuzz(args []string, out, errOut io.Writer) int {
 	if code := isolate(errOut, *from, f.Arg(0)); code >= 0 {
 		return code
 	}
-	started := daemons{log: *logs}
+	started := daemons{log: *logs, transport: "udp"}
 	defer started.stop()
 	accepted, err := options{exceptions: *exceptions}.accepted("")
 	if err != nil {

@@ -18,10 +18,10 @@ import (
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
 type options struct {
-	scenarios, only, reference, exceptions, local, record, logs string
-	verbose, unordered, again, here                             bool
-	targets                                                     []string // addresses of daemons and programs
-	daemons                                                     *daemons
+	scenarios, only, reference, exceptions, local, record, logs, transport string
+	verbose, unordered, again, here                                        bool
+	targets                                                                []string // addresses of daemons and programs
+	daemons                                                                *daemons
 }
 
 // run returns 0 if all passed, 1 if something differed, 2 for wrong usage.
@@ -38,7 +38,7 @@ func run(args []string, out, errOut io.Writer) int {
 			return code
 		}
 	}
-	o.daemons = &daemons{log: o.logs}
+	o.daemons = &daemons{log: o.logs, transport: o.transport}
 	defer o.daemons.stop()
 	ok, err := o.run(out)
 	switch {
@@ -64,6 +64,7 @@ func (o *options) parse(args []string, errOut io.Writer) error {
 	f.StringVar(&o.exceptions, "exceptions", "", "file of accepted differences (default: the built-in list of a daemon that is started)")
 	f.StringVar(&o.local, "local", "127.0.0.9", "address of the media sockets of the parties")
 	f.StringVar(&o.record, "record", "", "scenario file: print it with the target's replies where it expects none")
+	f.StringVar(&o.transport, "transport", "udp", "of the daemons that are started: udp, tcp, http, http-plain or ws")
 	f.StringVar(&o.logs, "logs", "", "folder for the logs of the daemons that are started")
 	f.BoolVar(&o.again, "again", false, "with -record: replace the SDP that is expected by the target's, too")
 	f.BoolVar(&o.unordered, "unordered", false, "take no offence at another order of attributes")

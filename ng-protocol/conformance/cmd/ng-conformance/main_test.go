@@ -64,7 +64,7 @@ func TestRun(t *testing.T) {
 		"differential":      {[]string{"-reference", target, target}, 0, "2 of 2 scenarios pass"},
 		"record":            {[]string{"-record", request, target}, 0, "## a\n> ping\n< pong\n"},
 		"no target":         {nil, 2, ""},
-		"unknown transport": {[]string{"tcp:127.0.0.1:1"}, 1, "is not udp:host:port"},
+		"unknown transport": {[]string{"sctp:127.0.0.1:1"}, 1, "is not udp:host:port"},
 		"no scenario":       {[]string{"-only", "nonsense", target}, 2, ""},
 	} {
 		var out, errOut bytes.Buffer

@@ -49,9 +49,10 @@ func isolate(errOut io.Writer, targets ...string) (code int) {
 
 // daemons starts programs and stops them all at the end.
 type daemons struct {
-	log     string // folder for their logs, "" = none
-	running []*conformance.Daemon
-	files   []*os.File
+	log       string // folder for their logs, "" = none
+	transport string
+	running   []*conformance.Daemon
+	files     []*os.File
 }
 
 // target returns the address of a daemon, which is started if it is a program.
@@ -76,7 +77,11 @@ func (d *daemons) target(name string) (string, error) {
 		return "", err
 	}
 	d.running = append(d.running, daemon)
-	return daemon.Target, nil
+	target, ok := daemon.Targets[d.transport]
+	if !ok {
+		return "", fmt.Errorf("unknown transport %q", d.transport)
+	}
+	return target, nil
 }
 
 func (d *daemons) stop() {
