@@ -15,9 +15,11 @@ import (
 func (p *Plan) payloads(from *Side) []sdp.Payload {
 	list := from.Remote.Payloads
 	kept := make([]sdp.Payload, 0, len(list))
+	answer := p.req.Command == ng.CommandAnswer
 	for _, c := range list {
+		again := func(k sdp.Payload) bool { return k.Type == c.Type }
 		if stripped(&p.req.Codec, c) ||
-			p.req.Command == ng.CommandAnswer && !offered(from.Local.Payloads, c) {
+			answer && (!offered(from.Local.Payloads, c) || slices.ContainsFunc(kept, again)) {
 			continue
 		}
 		kept = append(kept, c)
@@ -55,15 +57,14 @@ func (p *Plan) preference(c sdp.Payload) int {
 	return at
 }
 
-// offered reports whether c stands in list, under its number or under another
-// one (RFC 3264 §6.1).
+// offered reports whether c stands in list, under its number and, if it has
+// one, its name.
 func offered(list []sdp.Payload, c sdp.Payload) bool {
 	if len(list) == 0 {
 		return true
 	}
 	return slices.ContainsFunc(list, func(o sdp.Payload) bool {
-		return o.Type == c.Type ||
-			c.Encoding != "" && strings.EqualFold(o.Encoding, c.Encoding) && o.Clock == c.Clock && o.Channels == c.Channels
+		return o.Type == c.Type && (c.Encoding == "" || strings.EqualFold(o.Encoding, c.Encoding) && o.Clock == c.Clock)
 	})
 }
 

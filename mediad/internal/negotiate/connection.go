@@ -21,10 +21,9 @@ func (p *Plan) rewriteConnection(i int, section *sdp.Section, address netip.Addr
 			found = true
 		}
 	}
-	if _, _, inherited := p.doc.Session().Connection(); found || inherited && session == value {
-		return
+	if !found && session != value && p.To.Sides[i].Local.Active {
+		insertConnection(section, value)
 	}
-	insertConnection(section, value)
 }
 
 // insertConnection puts a c= line where RFC 8866 §9 wants it.

@@ -32,18 +32,19 @@ type Session struct {
 	// ICEOptions are the words of the party's a=ice-options lines.
 	ICEOptions []string
 
-	// Sent describes the last body that this party was given, for the
-	// replace words that number versions and keep the origin.
+	// Sent is for the replace words that number versions and keep the origin.
 	Sent SentOrigin
 }
 
-// SentOrigin is what the o= and s= lines that a party was given last said.
+// SentOrigin is what the o= and s= lines of the first body that a party was
+// given said, and what became of the version since.
 type SentOrigin struct {
 	Valid       bool // a body has been sent
 	Username    string
 	ID          string
-	Version     string
 	SessionName string
+	Version     string // counted on from there whenever it is to be replaced
+	Counted     bool   // it has been replaced before, so that Digest counts
 	Digest      uint64 // of the body without its version, to notice a change
 }
 

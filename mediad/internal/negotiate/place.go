@@ -41,10 +41,15 @@ func (p *Plan) placeOffer(from, to *Side) {
 }
 
 // placeAnswer moves the offerer, whom the answer goes to, if the answer names
-// another interface for it. The answerer stays: it has been told already.
+// another interface or family for it. The answerer stays: it has been told
+// already.
 func (p *Plan) placeAnswer(to *Side) {
-	if name := p.req.Direction[1]; name != "" {
-		p.place(&p.To, &to.Local, name, to.Local.Family)
+	name, family := p.req.Direction[1], p.req.AddressFamily
+	if family == ng.FamilyAbsent {
+		family = to.Local.Family
+	}
+	if name != "" || family != to.Local.Family {
+		p.place(&p.To, &to.Local, name, p.reachable(name, family))
 	}
 }
 

@@ -3,6 +3,7 @@ package negotiate
 import (
 	"fmt"
 	"slices"
+	"strconv"
 
 	ng "github.com/tandem-sbc/tandem/ng-protocol"
 	"github.com/tandem-sbc/tandem/pkg/sdp"
@@ -167,8 +168,8 @@ func (p *Plan) offer(i int) {
 		from.release()
 		to.release()
 	}
-	from.Local.Protocol = remote.Protocol
 	to.Local.Protocol = p.targetProtocol(from, to)
+	from.Local.Protocol = remote.Protocol
 	p.identify(i)
 	if i < len(p.doc.Medias()) {
 		p.placeOffer(from, to)
@@ -203,6 +204,12 @@ func (p *Plan) answer(i int) {
 	if !from.Local.Raw && isRTP(remote.Protocol) && secure(remote.Protocol) == secure(from.Local.Protocol) {
 		from.Local.Protocol = remote.Protocol
 	}
+	if wanted := canonical(string(p.req.TransportProtocol)); isRTP(wanted) && isRTP(to.Local.Protocol) {
+		to.Local.Protocol = wanted
+	}
+	if !to.Local.secured() {
+		to.Local.stopKeys()
+	}
 	p.addSource(&from.Local.Source)
 	p.addSource(&to.Local.Source)
 	from.Local.Source.Asymmetric = from.Local.Source.Asymmetric || p.req.Flags.Has(ng.FlagAsymmetric)
@@ -214,7 +221,7 @@ func (p *Plan) answer(i int) {
 }
 
 // targetProtocol is the profile towards the answerer: as the flag says, as it
-// was agreed before, or as received.
+// was agreed before if the offerer's has not changed since, or as received.
 func (p *Plan) targetProtocol(from, to *Side) string {
 	received := from.Remote.Protocol
 	wanted := canonical(string(p.req.TransportProtocol))
@@ -223,7 +230,7 @@ func (p *Plan) targetProtocol(from, to *Side) string {
 		return received
 	case isRTP(wanted):
 		return wanted
-	case isRTP(to.Local.Protocol):
+	case isRTP(to.Local.Protocol) && from.Local.Protocol == received:
 		return to.Local.Protocol
 	}
 	return received
@@ -305,36 +312,19 @@ func (p *Plan) direction(from *Side) sdp.Direction {
 	return d
 }
 
-// identify settles a=mid towards both parties (RFC 5888): each keeps its own.
+// identify settles a=mid towards both parties (RFC 5888): each keeps its own,
+// and gets that of the other if it has none.
 func (p *Plan) identify(i int) {
-	from, to := &p.From.Sides[i], &p.To.Sides[i]
-	if from.Remote.MID != "" {
-		from.Local.MID = from.Remote.MID
+	from, to := &p.From.Sides[i].Local, &p.To.Sides[i].Local
+	if mid := p.From.Sides[i].Remote.MID; mid != "" {
+		from.MID = mid
 	}
-	if to.Local.MID != "" {
-		return
+	if to.MID == "" {
+		to.MID = from.MID
 	}
-	mid := from.Remote.MID
-	if mid == "" && p.req.Flags.Has(ng.FlagGenerateMID) {
-		mid = p.freeMID(i)
-	} else if mid != "" && p.To.hasMID(mid) {
-		mid = p.freeMID(i)
+	if to.MID == "" && p.req.Flags.Has(ng.FlagGenerateMID) {
+		to.MID = strconv.Itoa(i + 1)
 	}
-	to.Local.MID = mid
-}
-
-// freeMID returns a mid that the receiver does not know yet, the number of the
-// media if possible.
-func (p *Plan) freeMID(i int) string {
-	for n := i + 1; ; n++ {
-		if mid := fmt.Sprint(n); !p.To.hasMID(mid) {
-			return mid
-		}
-	}
-}
-
-func (p *Party) hasMID(mid string) bool {
-	return slices.ContainsFunc(p.Sides, func(s Side) bool { return s.Local.MID == mid })
 }
 
 // release gives up what the local side held. What names it towards the party

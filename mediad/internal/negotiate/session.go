@@ -82,15 +82,14 @@ func (p *Plan) copyDown(section *sdp.Section) {
 	}
 }
 
-// rewriteOrigin applies the "replace" words for o= and s=, and remembers what
-// the receiver was told.
+// rewriteOrigin applies the "replace" words for o= and s=: the receiver sees
+// those of the first body that it was given.
 func (p *Plan) rewriteOrigin(address netip.Addr) {
 	s := p.doc.Session()
 	sent := &p.To.Session.Sent
 	name, named := s.First('s')
 	if named && sent.Valid && sent.SessionName != "" && p.req.Replace.Has(ng.ReplaceSessionName) {
 		s.Replace(name, sent.SessionName)
-		name.Value = sent.SessionName
 	}
 	line, ok := s.First('o')
 	origin, parsed := sdp.ParseOrigin(line.Value)
@@ -102,26 +101,22 @@ func (p *Plan) rewriteOrigin(address netip.Addr) {
 	if (full || p.req.Replace.Has(ng.ReplaceOrigin)) && address.IsValid() {
 		origin.Address = sdp.AddressOf(address)
 	}
-	if sent.Valid {
-		if full || p.req.Replace.Has(ng.ReplaceUsername) {
-			origin.Username = sent.Username
-		}
-		if full {
-			origin.ID = sent.ID
+	if !sent.Valid {
+		*sent = SentOrigin{
+			Valid: true, Username: origin.Username, ID: origin.ID, Version: origin.Version, SessionName: name.Value,
 		}
 	}
-	digest := p.digest(line, origin)
-	if sent.Valid {
-		p.number(&origin, digest)
+	if full || p.req.Replace.Has(ng.ReplaceUsername) {
+		origin.Username = sent.Username
 	}
+	if full {
+		origin.ID = sent.ID
+	}
+	p.number(&origin, line)
 	if origin == received {
 		s.Replace(line, line.Value) // spacing and all
 	} else {
 		s.Replace(line, origin.String())
-	}
-	*sent = SentOrigin{
-		Valid: true, Username: origin.Username, ID: origin.ID, Version: origin.Version,
-		SessionName: name.Value, Digest: digest,
 	}
 }
 
@@ -134,18 +129,24 @@ func (p *Plan) digest(line sdp.Line, origin sdp.Origin) uint64 {
 	return h.Sum64()
 }
 
-// number takes the version of the origin into our own hands: one more than
-// the last if the body has changed. Versions beyond 64 bits stay as they are.
-func (p *Plan) number(origin *sdp.Origin, digest uint64) {
+// number takes the version of the origin into our own hands, if it is to be
+// replaced: it begins with that of the first body and grows by one whenever the
+// body has changed. Versions beyond 64 bits stay as they are.
+func (p *Plan) number(origin *sdp.Origin, line sdp.Line) {
 	force := p.req.Replace.Has(ng.ReplaceForceIncrementSDPVersion)
 	if !force && !p.req.Replace.Has(ng.ReplaceSDPVersion) && !p.req.Replace.Has(ng.ReplaceOriginFull) {
 		return
 	}
 	sent := &p.To.Session.Sent
-	if last, err := strconv.ParseUint(sent.Version, 10, 64); err == nil {
-		if force || digest != sent.Digest {
-			last++
-		}
-		origin.Version = strconv.FormatUint(last, 10)
+	version, err := strconv.ParseUint(sent.Version, 10, 64)
+	if err != nil {
+		return
 	}
+	digest := p.digest(line, *origin)
+	if changed := sent.Counted && digest != sent.Digest; changed || force && sent.Counted {
+		version++
+	}
+	sent.Counted, sent.Digest = true, digest
+	sent.Version = strconv.FormatUint(version, 10)
+	origin.Version = sent.Version
 }
