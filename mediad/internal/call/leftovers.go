@@ -4,7 +4,7 @@ import "github.com/tandem-sbc/tandem/mediad/internal/flow"
 
 // leftovers are what nothing of a call refers to any more.
 type leftovers struct {
-	medias     []*media // whose ports go
+	places     []place // whose ports go
 	agents     []*iceAgent
 	handshakes []*handshake
 }
@@ -15,8 +15,8 @@ func unused(old []*media, parties []*party) leftovers {
 	for _, p := range parties {
 		for _, m := range p.all() {
 			m.visit(func(a *iceAgent) { agents[a] = true }, func(h *handshake) { handshakes[h] = true })
-			if m.pair != nil {
-				held[m.pair] = true
+			for _, at := range m.places() {
+				held[at.pair] = true
 			}
 		}
 	}
@@ -33,9 +33,11 @@ func unused(old []*media, parties []*party) leftovers {
 				l.handshakes = append(l.handshakes, h)
 			}
 		})
-		if m.pair != nil && !held[m.pair] {
-			held[m.pair] = true
-			l.medias = append(l.medias, m)
+		for _, at := range m.places() {
+			if !held[at.pair] {
+				held[at.pair] = true
+				l.places = append(l.places, at)
+			}
 		}
 	}
 	return l
@@ -69,14 +71,16 @@ func (l leftovers) close(r *Registry) {
 		a.Close()
 	}
 	var streams []*flow.Stream
-	for _, m := range l.medias {
-		streams = append(streams, m.streams[:]...)
+	for _, at := range l.places {
+		streams = append(streams, at.streams[:]...)
 	}
 	r.cfg.Engine.Detach(streams...)
-	for _, s := range streams {
-		r.totals.add(s.Statistics())
-	}
-	for _, m := range l.medias {
-		m.pair.Release()
+	for _, at := range l.places {
+		if at.main {
+			for _, s := range at.streams {
+				r.totals.add(s.Statistics())
+			}
+		}
+		at.pair.Release()
 	}
 }

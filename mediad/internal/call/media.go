@@ -2,6 +2,7 @@ package call
 
 import (
 	"bytes"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 
@@ -27,10 +28,27 @@ type media struct {
 
 	pair    *ports.Pair // nil: nothing is relayed
 	streams [components]*flow.Stream
+	further []place // the other addresses of the interface, while ICE offers them
 
 	ice  *iceSession
 	dtls *association
 	sdes *sdesKeys
+}
+
+// place is a pair of ports on one local address, and the streams on it.
+type place struct {
+	pair    *ports.Pair
+	streams [components]*flow.Stream
+	main    bool // named in the m= line; its counters are those of all places
+}
+
+// places returns all pairs of ports of the media, the one that is named in its
+// m= line first.
+func (m *media) places() []place {
+	if m.pair == nil {
+		return nil
+	}
+	return append([]place{{m.pair, m.streams, true}}, m.further...)
 }
 
 // iceSession is our half of an ICE session (RFC 8445 §9) and the agents that
@@ -64,6 +82,7 @@ type association struct {
 // guarded by the lock of the call.
 type handshake struct {
 	endpoint *secure.Endpoint
+	path     *path
 	in       *secure.Inbound
 	out      *secure.Outbound
 	suite    string
@@ -74,6 +93,39 @@ type handshake struct {
 	peer      []secure.Fingerprint
 	reachable bool // there is an address to talk to
 	started   bool
+}
+
+// path is how the packets of a handshake go, when a component has a port on
+// each of several addresses.
+type path struct {
+	first *flow.Stream                // the one in the m= line
+	heard atomic.Pointer[flow.Stream] // where the peer's last packet came in
+}
+
+// Send sends from the port of the pair that ICE has chosen, and before there is
+// one from where the peer was heard.
+func (p *path) Send(pkt []byte, dst netip.AddrPort) error {
+	s := p.first.Outlet()
+	if heard := p.heard.Load(); heard != nil && s.Destination() != dst {
+		s = heard
+	}
+	return s.Send(pkt, dst)
+}
+
+func (p *path) remote() netip.AddrPort { return p.first.Outlet().Destination() }
+
+// arrival takes the packets of a handshake that come in on one of the ports.
+type arrival struct {
+	*handshake
+	stream *flow.Stream
+}
+
+// HandlePacket implements flow.Handler.
+func (a arrival) HandlePacket(pkt []byte, src netip.AddrPort) {
+	if a.path.heard.Load() != a.stream {
+		a.path.heard.Store(a.stream)
+	}
+	a.endpoint.HandlePacket(pkt, src)
 }
 
 // agree tells the handshake its role and whose certificate to expect. It

@@ -58,6 +58,9 @@ func (p *provision) media(old *media, l *negotiate.Local, log logger) (*media, e
 	if err := p.ports(m, l); err != nil {
 		return nil, err
 	}
+	if err := p.further(m, l); err != nil {
+		return nil, err
+	}
 	if err := p.ice(m, l, log); err != nil {
 		return nil, err
 	}
@@ -75,12 +78,8 @@ func (p *provision) ports(m *media, l *negotiate.Local) error {
 	}
 	cfg := &p.call.registry.cfg
 	pair, err := cfg.Ports.Allocate(l.Interface, family)
-	switch {
-	case errors.Is(err, ports.ErrNoPorts):
-		return fmt.Errorf("%w: %w", ng.ReasonOutOfPorts, err)
-	case err != nil:
-		p.call.log.Error("no ports", zap.String("interface", l.Interface), zap.Error(err))
-		return fmt.Errorf("%w: %w", ng.ReasonOutOfPorts, err)
+	if err != nil {
+		return p.noPorts(l, err)
 	}
 	p.undo = append(p.undo, pair.Release)
 	*m = media{pair: pair, sdes: m.sdes}
@@ -88,16 +87,59 @@ func (p *provision) ports(m *media, l *negotiate.Local) error {
 	m.streams = [components]*flow.Stream{
 		flow.NewStream(pair.RTP, p.call.shard, now), flow.NewStream(pair.RTCP, p.call.shard, now),
 	}
-	for _, s := range m.streams {
+	return p.attach(m.streams)
+}
+
+// further gets pairs of ports on the other addresses of the interface while ICE
+// offers them as candidates.
+func (p *provision) further(m *media, l *negotiate.Local) error {
+	if l.ICE.Mode == negotiate.ICENone && !l.ICE.Passthrough {
+		m.further = nil
+		return nil
+	}
+	if m.further != nil {
+		return nil
+	}
+	pairs, err := p.call.registry.cfg.Ports.AllocateOthers(m.pair)
+	if err != nil {
+		return p.noPorts(l, err)
+	}
+	m.further = make([]place, 0, len(pairs))
+	for _, pair := range pairs {
+		p.undo = append(p.undo, pair.Release)
+	}
+	now := time.Now()
+	for _, pair := range pairs {
+		at := place{pair: pair, streams: [components]*flow.Stream{
+			m.streams[componentRTP].NewFurther(pair.RTP, now), m.streams[componentRTCP].NewFurther(pair.RTCP, now),
+		}}
+		if err := p.attach(at.streams); err != nil {
+			return err
+		}
+		m.further = append(m.further, at)
+	}
+	return nil
+}
+
+func (p *provision) noPorts(l *negotiate.Local, err error) error {
+	if !errors.Is(err, ports.ErrNoPorts) {
+		p.call.log.Error("no ports", zap.String("interface", l.Interface), zap.Error(err))
+	}
+	return fmt.Errorf("%w: %w", ng.ReasonOutOfPorts, err)
+}
+
+// attach gives new streams to the engine.
+func (p *provision) attach(streams [components]*flow.Stream) error {
+	for _, s := range streams {
 		if p.tos != nil {
 			if err := s.Conn().SetTOS(uint8(*p.tos)); err != nil {
 				p.call.log.Warn("cannot set TOS", zap.Int("tos", *p.tos), zap.Error(err))
 			}
 		}
 	}
-	streams := m.streams
-	p.undo = append(p.undo, func() { cfg.Engine.Detach(streams[:]...) })
-	if err := cfg.Engine.Attach(streams[:]...); err != nil {
+	engine := p.call.registry.cfg.Engine
+	p.undo = append(p.undo, func() { engine.Detach(streams[:]...) })
+	if err := engine.Attach(streams[:]...); err != nil {
 		return fmt.Errorf("%w: attach: %w", ng.ReasonOutOfPorts, err)
 	}
 	return nil
@@ -149,15 +191,22 @@ func (p *provision) ice(m *media, l *negotiate.Local, log logger) error {
 }
 
 func (p *provision) agent(m *media, component int, session *iceSession, log logger) (*iceAgent, error) {
-	stream := m.streams[component]
+	places := m.places()
+	first := m.streams[component]
+	var further []connect.Port
+	for _, at := range places[1:] {
+		further = append(further, connect.Port{Local: at.streams[component].LocalAddr(), Sender: at.streams[component]})
+	}
 	a := &iceAgent{generation: session.generation, given: make(map[string]bool)}
 	log = log.with(zap.Int("component", component+1))
 	agent, err := connect.NewAgent(connect.Config{
-		Local: stream.LocalAddr(), Advertised: m.pair.Address.Public(), Component: uint16(component + 1),
-		Credentials: session.credentials, Lite: session.mode == negotiate.ICELite, Sender: stream,
-		OnSelected: func(_ int, remote netip.AddrPort) {
-			stream.Select(remote)
-			log.now().Info("ICE pair selected", zap.Stringer("remote", remote))
+		Local: first.LocalAddr(), Component: uint16(component + 1), Further: further,
+		Credentials: session.credentials, Lite: session.mode == negotiate.ICELite, Sender: first,
+		OnSelected: func(port int, remote netip.AddrPort) {
+			chosen := places[port].streams[component]
+			chosen.Select(remote)
+			first.SetOutlet(chosen)
+			log.now().Info("ICE pair selected", zap.Stringer("local", chosen.LocalAddr()), zap.Stringer("remote", remote))
 			if h := a.handshake.Load(); h != nil {
 				if err := h.reach(); err != nil {
 					log.now().Warn("DTLS not started", zap.Error(err))
@@ -203,12 +252,12 @@ func (p *provision) dtls(m *media, l *negotiate.Local, log logger) {
 }
 
 func (p *provision) handshake(m *media, component int, log logger) *handshake {
-	stream, c := m.streams[component], p.call
-	h := &handshake{}
+	c := p.call
+	h := &handshake{path: &path{first: m.streams[component]}}
 	h.endpoint = secure.NewEndpoint(secure.EndpointConfig{
 		Certificate: c.registry.cfg.Certificate,
-		Sender:      stream,
-		Remote:      stream.Destination,
+		Sender:      h.path,
+		Remote:      h.path.remote,
 		Verified:    m.ice != nil,
 		OnKeys:      func(k secure.Keys) { c.keysDerived(h, k, log) },
 		OnFailed:    log.handshakeFailed,

@@ -26,7 +26,9 @@ func (c *Call) compileRoutes(p *party) {
 			handshakes = p.open.medias[i].dtls
 		}
 		for component, s := range m.streams {
-			s.SetRoute(m.route(component, handshakes, out))
+			r := m.route(component, handshakes, out)
+			s.SetRoute(r)
+			m.routeFurther(component, r, handshakes)
 		}
 	}
 }
@@ -51,6 +53,7 @@ func (m *media) route(component int, handshakes *association, out *media) *flow.
 		Asymmetric: local.Source.Asymmetric,
 		Encrypted:  security != negotiate.SecurityNone,
 		Opaque:     local.Raw,
+		PassSTUN:   local.ICE.Passthrough,
 		Control:    component == componentRTCP,
 		Muxed:      component == componentRTP && (local.RTCPMux || local.RTCPMuxOffered),
 	}
@@ -61,14 +64,14 @@ func (m *media) route(component int, handshakes *association, out *media) *flow.
 		}
 	}
 	r.Inbound, _ = m.contexts(security, component)
-	if m.ice != nil {
+	if m.ice != nil && !local.ICE.Declined {
 		if a := m.ice.agents[component]; a != nil {
 			r.ICE = a.Agent
 		}
 	}
 	if handshakes != nil {
 		if h := handshakes.byComponent[component]; h != nil {
-			r.DTLS = h.endpoint
+			r.DTLS = arrival{h, m.streams[component]}
 		}
 	}
 	if out == nil || out.side.Remote.Hold {
@@ -82,6 +85,23 @@ func (m *media) route(component int, handshakes *association, out *media) *flow.
 	}
 	r.ControlOut = []flow.Output{out.output(control)}
 	return r
+}
+
+// routeFurther makes the routes of the ports on other addresses after r, that of
+// the port in the m= line.
+func (m *media) routeFurther(component int, r *flow.Route, handshakes *association) {
+	for i, at := range m.further {
+		own := *r
+		own.Endpoint = netip.AddrPort{}
+		own.Learning, own.Strict = flow.Off, false
+		if r.ICE != nil {
+			own.ICE = m.ice.agents[component].At(i + 1)
+		}
+		if handshakes != nil && handshakes.byComponent[component] != nil {
+			own.DTLS = arrival{handshakes.byComponent[component], at.streams[component]}
+		}
+		at.streams[component].SetRoute(&own)
+	}
 }
 
 // output is the way to the party from one of the ports of m.

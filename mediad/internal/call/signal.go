@@ -175,6 +175,13 @@ func (p *provision) locals(medias []*media, sides []negotiate.Side) ([]negotiate
 			RTPPort:  m.streams[componentRTP].LocalAddr().Port(),
 			RTCPPort: m.streams[componentRTCP].LocalAddr().Port(),
 		}
+		for _, at := range m.further {
+			out[i].Further = append(out[i].Further, negotiate.LocalPlace{
+				Address:  at.pair.Address.Public(),
+				RTPPort:  at.streams[componentRTP].LocalAddr().Port(),
+				RTCPPort: at.streams[componentRTCP].LocalAddr().Port(),
+			})
+		}
 		if m.ice != nil {
 			out[i].ICEUfrag, out[i].ICEPwd = m.ice.credentials.Ufrag, m.ice.credentials.Password
 		}

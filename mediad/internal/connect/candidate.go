@@ -18,7 +18,7 @@ const (
 	maxRemotes  = 32
 	minUfrag    = 4  // RFC 8839 §5.4
 	minPassword = 22 // RFC 8839 §5.4
-	iceChars    = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+	iceChars    = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 	// localPreference of the only address a port has (RFC 8445 §5.1.2.2).
 	localPreference = 65535
 	hostPreference  = 126
@@ -107,16 +107,22 @@ func (a *Agent) Candidate() Candidate {
 	return HostCandidate(public, a.cfg.Component)
 }
 
-// NewCredentials makes random ones: 48 bits of ufrag and 144 bits of password (RFC 8445 §5.3 asks for 24 and 128).
+// NewCredentials makes random ones, of rtpengine's length: 47 bits of ufrag and 154 bits of password (RFC 8445 §5.3 asks for 24 and
+// 128).
 func NewCredentials() Credentials {
-	return Credentials{Ufrag: randomICE(8), Password: randomICE(24)}
+	return Credentials{Ufrag: randomICE(8), Password: randomICE(26)}
 }
 
 func randomICE(n int) string {
-	b := make([]byte, n)
-	_, _ = rand.Read(b) // never fails (Go 1.24)
-	for i := range b {
-		b[i] = iceChars[b[i]&63]
+	s := make([]byte, 0, n)
+	b := make([]byte, 2*n)
+	for len(s) < n {
+		_, _ = rand.Read(b) // never fails (Go 1.24)
+		for _, v := range b {
+			if v &= 63; int(v) < len(iceChars) && len(s) < n {
+				s = append(s, iceChars[v])
+			}
+		}
 	}
-	return string(b)
+	return string(s)
 }

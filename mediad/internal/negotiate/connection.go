@@ -67,6 +67,10 @@ func zeroOf(ip netip.Addr) netip.Addr {
 // media, if there is one without a line of its own. Else it has no effect and
 // stays unless it is to be replaced all the same.
 func (p *Plan) sessionConnection(locals []LocalMedia) string {
+	received, _, _ := p.doc.Session().Connection()
+	if p.keepsEndpoint() {
+		return received.String()
+	}
 	replace := p.req.Replace.Has(ng.ReplaceSessionConnection)
 	for _, section := range p.doc.Medias() {
 		_, _, own := section.Connection()
@@ -75,7 +79,6 @@ func (p *Plan) sessionConnection(locals []LocalMedia) string {
 	if replace && locals[0].Address.IsValid() {
 		return p.connection(0, locals[0].Address)
 	}
-	received, _, _ := p.doc.Session().Connection()
 	return received.String()
 }
 

@@ -1,38 +1,27 @@
 package negotiate
 
 import (
+	"slices"
+
 	ng "github.com/tandem-sbc/tandem/ng-protocol"
 	"github.com/tandem-sbc/tandem/pkg/sdp"
 )
 
 // offerICE settles ICE of both sides for an offer of media i. Each side runs
-// or does not run ICE by itself: candidates are never passed through.
+// or does not run ICE by itself, unless the parties are to do it with each
+// other.
 func (p *Plan) offerICE(i int, known bool) {
 	from, to := &p.From.Sides[i], &p.To.Sides[i]
-	backward := p.req.ICELite == ng.ICELiteBackward || p.req.ICELite == ng.ICELiteBoth
-	forward := p.req.ICELite == ng.ICELiteForward || p.req.ICELite == ng.ICELiteBoth
-
-	has := from.Remote.ICE.Ufrag != ""
-	l := &from.Local.ICE
-	if has && !p.req.Flags.Has(ng.FlagRejectICE) {
-		before := l.Mode
-		l.run(p.liteness(l.Mode, backward))
-		old := p.previous[i].ICE
-		restart := old.Ufrag != "" && (old.Ufrag != from.Remote.ICE.Ufrag || old.Pwd != from.Remote.ICE.Pwd)
-		if before != ICENone && restart {
-			l.Generation++ // RFC 8839 §4.4.1.1.1
-		}
-		if before == ICENone || restart {
-			l.Controlling = false
-		}
-		l.meet(from.Remote.ICE.Lite)
-		l.Trickle = from.Remote.ICE.Trickle
-	} else {
-		l.stop()
+	has := from.Remote.ICE.Ufrag != "" && !p.req.Flags.Has(ng.FlagRejectICE)
+	if has && p.handsICEThrough() {
+		from.Local.ICE.handThrough()
+		to.Local.ICE.handThrough()
+		to.Local.ICE.RelayOnly = p.req.ICE == ng.ICEForceRelay
+		return
 	}
-
+	p.takeICE(i, has)
 	t := &to.Local.ICE
-	wanted := t.Mode != ICENone || has && !known
+	wanted := t.Mode != ICENone || t.Passthrough || from.Remote.ICE.Ufrag != "" && !known
 	switch p.req.ICE {
 	case ng.ICERemove:
 		wanted = false
@@ -46,26 +35,82 @@ func (p *Plan) offerICE(i int, known bool) {
 	if t.Mode == ICENone {
 		t.Controlling = true // the offerer is (RFC 8445 §6.1.1)
 	}
+	forward := p.req.ICELite == ng.ICELiteForward || p.req.ICELite == ng.ICELiteBoth
 	t.run(p.liteness(t.Mode, forward))
+	t.Declined = false
 	t.RelayOnly = p.req.ICE == ng.ICEForceRelay
 	t.Trickle = t.Trickle || p.req.Flags.Has(ng.FlagTrickleICE)
 }
 
+// takeICE settles ICE of the offerer's side.
+func (p *Plan) takeICE(i int, has bool) {
+	from := &p.From.Sides[i]
+	l := &from.Local.ICE
+	if !has {
+		l.stop()
+		return
+	}
+	before := l.Mode
+	l.run(p.liteness(l.Mode, p.req.ICELite == ng.ICELiteBackward || p.req.ICELite == ng.ICELiteBoth))
+	old := p.previous[i].ICE
+	restart := old.Ufrag != "" && (old.Ufrag != from.Remote.ICE.Ufrag || old.Pwd != from.Remote.ICE.Pwd)
+	if before != ICENone && restart {
+		l.Generation++ // RFC 8839 §4.4.1.1.1
+	}
+	if before == ICENone || restart {
+		l.Controlling = false
+	}
+	l.meet(from.Remote.ICE.Lite)
+	l.Trickle = from.Remote.ICE.Trickle
+	l.Declined = false
+}
+
 // answerICE settles ICE of both sides for an answer.
 func (p *Plan) answerICE(from, to *Side) {
-	l := &from.Local.ICE
+	l, t := &from.Local.ICE, &to.Local.ICE
+	has := from.Remote.ICE.Ufrag != ""
+	if t.Passthrough || has && p.handsICEThrough() {
+		l.handThrough()
+		t.handThrough()
+		t.RelayOnly = p.req.ICE == ng.ICEForceRelay
+		return
+	}
 	if l.Mode != ICENone {
-		if from.Remote.ICE.Ufrag == "" {
+		if !has {
 			l.stop()
 		} else {
 			l.meet(from.Remote.ICE.Lite)
 			l.Trickle = from.Remote.ICE.Trickle
 		}
 	}
-	if p.req.ICE == ng.ICERemove {
-		to.Local.ICE.stop()
+	switch p.req.ICE {
+	case ng.ICERemove:
+		t.stop()
+	case ng.ICEForce:
+		if t.Mode == ICENone {
+			t.run(p.liteness(t.Mode, false))
+			t.Declined = to.Remote.ICE.Ufrag == ""
+		}
 	}
 }
+
+// handsICEThrough reports whether the parties are to do ICE with each other,
+// with our ports among their candidates.
+func (p *Plan) handsICEThrough() bool {
+	return p.req.ICE == ng.ICEOptional || p.req.ICE == ng.ICEForceRelay
+}
+
+// keepsICE reports whether the ICE lines of media i stay in the body.
+func (p *Plan) keepsICE(i int) bool { return p.To.Sides[i].Local.ICE.Passthrough }
+
+// keepsSessionICE reports whether those of the session part stay.
+func (p *Plan) keepsSessionICE() bool {
+	return slices.ContainsFunc(p.To.Sides, func(s Side) bool { return s.Local.ICE.Passthrough })
+}
+
+// keepsEndpoint reports whether address and ports of the media stay in the
+// body, as rtpengine has it with ICE=force-relay: media finds its way by ICE.
+func (p *Plan) keepsEndpoint() bool { return p.req.ICE == ng.ICEForceRelay }
 
 // liteness is the mode of a side that runs ICE in mode now (or not yet).
 func (p *Plan) liteness(now ICEMode, lite bool) ICEMode {
@@ -87,6 +132,12 @@ func (l *LocalICE) run(mode ICEMode) {
 // stop ends ICE; the generation stays, so that the next one is new.
 func (l *LocalICE) stop() { *l = LocalICE{Generation: l.Generation} }
 
+// handThrough ends ICE of our own in favour of the parties'.
+func (l *LocalICE) handThrough() {
+	l.stop()
+	l.Passthrough = true
+}
+
 // meet corrects the role for lite agents (RFC 8445 §6.1.1).
 func (l *LocalICE) meet(remoteLite bool) {
 	switch {
@@ -97,27 +148,25 @@ func (l *LocalICE) meet(remoteLite bool) {
 	}
 }
 
-// writeICE writes credentials and candidates.
-func (p *Plan) writeICE(section *sdp.Section, l *Local, local *LocalMedia) {
-	if l.ICE.Mode == ICENone {
+// writeICE writes credentials and candidates. Where the parties' ICE is handed
+// through, the credentials are theirs.
+func (p *Plan) writeICE(i int, section *sdp.Section, local *LocalMedia) {
+	l := &p.To.Sides[i].Local
+	if l.ICE.Mode == ICENone && !l.ICE.Passthrough {
 		return
 	}
-	section.Append("a=ice-ufrag:" + local.ICEUfrag)
-	section.Append("a=ice-pwd:" + local.ICEPwd)
-	if l.ICE.Trickle {
-		section.Append("a=ice-options:trickle")
+	from := &p.From.Sides[i].Remote.ICE
+	if !l.ICE.Passthrough {
+		section.Append("a=ice-ufrag:" + local.ICEUfrag)
+		section.Append("a=ice-pwd:" + local.ICEPwd)
+		if l.ICE.Trickle {
+			section.Append("a=ice-options:trickle")
+		}
 	}
-	ports := []uint16{local.RTPPort}
-	if l.RTCPPort {
-		ports = append(ports, local.RTCPPort)
-	}
-	for n, port := range ports {
-		section.Append("a=candidate:" + hostCandidate(local.Address, n+1, port, l.ICE.RelayOnly).String())
-	}
-	for _, c := range local.Candidates {
+	for _, c := range p.candidates(l, local, from) {
 		section.Append("a=candidate:" + c.String())
 	}
-	if l.ICE.Trickle {
+	if l.ICE.Trickle || from.EndOfCandidates {
 		section.Append("a=end-of-candidates")
 	}
 }

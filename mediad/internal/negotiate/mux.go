@@ -72,6 +72,7 @@ func (p *Plan) writeRTCP(section *sdp.Section, l *Local, local *LocalMedia) {
 		port = local.RTCPPort
 	}
 	switch value := "a=rtcp:" + strconv.Itoa(int(port)); {
+	case p.keepsEndpoint():
 	case p.req.Flags.Has(ng.FlagNoRTCPAttribute):
 	case p.req.Flags.Has(ng.FlagFullRTCPAttribute):
 		section.Append(value + " " + sdp.AddressOf(local.Address).String())

@@ -93,7 +93,7 @@ type Crypto struct {
 	Suite string // upper case
 	Key   []byte // master key followed by master salt
 
-	MKI              []byte // empty = none
+	MKI                 []byte // empty = none
 	UnencryptedSRTP     bool
 	UnencryptedSRTCP    bool
 	UnauthenticatedSRTP bool
@@ -165,6 +165,15 @@ type LocalICE struct {
 	Controlling bool
 	Trickle     bool // a=ice-options:trickle is written (RFC 8840)
 	RelayOnly   bool // ICE=force-relay: our candidates claim to be of type relay
+
+	// Passthrough tells that the parties do ICE with each other: Mode is
+	// ICENone, connectivity checks go through, and our ports are candidates
+	// among theirs.
+	Passthrough bool
+
+	// Declined tells that the party gets candidates although it has offered
+	// none, so that its media comes without checks.
+	Declined bool
 }
 
 // ICEMode is the way in which a local side does ICE.

@@ -93,13 +93,18 @@ func TestICELiteRoles(t *testing.T) {
 	require.False(t, p.From.Sides[0].Local.ICE.Controlling, "we are lite, the peer is not")
 }
 
-func TestShortICECredentialsDoNotCount(t *testing.T) {
-	for _, lines := range []string{
-		"a=ice-ufrag:abc\r\na=ice-pwd:abcdefghijklmnopqrstuv\r\n", "a=ice-ufrag:abcd\r\na=ice-pwd:short\r\n",
-		"a=ice-ufrag:abcd\r\n", "a=ice-ufrag:" + strings.Repeat("x", 257) + "\r\na=ice-pwd:abcdefghijklmnopqrstuv\r\n",
+// TestShortICECredentials: as in rtpengine, whoever names a user fragment is
+// told ours; the agent will not start with bad credentials.
+func TestShortICECredentials(t *testing.T) {
+	for lines, want := range map[string]ICEMode{
+		"a=ice-ufrag:abc\r\na=ice-pwd:abcdefghijklmnopqrstuv\r\n":                              ICEFull,
+		"a=ice-ufrag:abcd\r\na=ice-pwd:short\r\n":                                              ICEFull,
+		"a=ice-ufrag:abcd\r\n":                                                                 ICEFull,
+		"a=ice-pwd:abcdefghijklmnopqrstuv\r\n":                                                 ICENone,
+		"a=ice-ufrag:" + strings.Repeat("x", 257) + "\r\na=ice-pwd:abcdefghijklmnopqrstuv\r\n": ICENone,
 	} {
 		p := planOf(t, ng.Request{}, lines, Party{}, Party{})
-		require.Equal(t, ICENone, p.From.Sides[0].Local.ICE.Mode, lines)
+		require.Equal(t, want, p.From.Sides[0].Local.ICE.Mode, lines)
 	}
 }
 

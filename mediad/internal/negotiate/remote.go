@@ -14,6 +14,7 @@ const (
 	maxCandidates   = 64
 	maxFingerprints = 8
 	maxCrypto       = 32
+	maxCredential   = 256 // RFC 8839 §5.4
 )
 
 // reader reads what a body says about its media.
@@ -126,34 +127,38 @@ func readDTLS(a sdp.Attribute, remote *Remote) {
 	}
 }
 
-// ice reads the ICE attributes (RFC 8839). Credentials and options may stand
-// in the session part.
+// ice reads the ICE attributes (RFC 8839). Credentials may stand in the session
+// part; candidates and options do not count there, as in rtpengine.
 func (r *reader) ice(section *sdp.Section, ice *RemoteICE) {
-	for _, s := range [...]*sdp.Section{r.session, section} {
-		for a := range s.Attributes() {
-			switch a.Name {
-			case "ice-ufrag":
-				ice.Ufrag = strings.TrimSpace(a.Value)
-			case "ice-pwd":
-				ice.Pwd = strings.TrimSpace(a.Value)
-			case "ice-lite":
-				ice.Lite = true
-			case "ice-options":
-				for _, word := range strings.Fields(a.Value) {
-					ice.Trickle = ice.Trickle || word == "trickle"
-				}
-			case "end-of-candidates":
-				ice.EndOfCandidates = true
-			case "candidate":
-				if c, ok := sdp.ParseCandidate(a.Value); ok && len(ice.Candidates) < maxCandidates {
-					ice.Candidates = append(ice.Candidates, c)
-				}
-			}
-		}
+	for a := range r.session.Attributes("ice-ufrag", "ice-pwd", "ice-lite") {
+		readICE(a, ice)
 	}
-	// RFC 8839 §5.4: 4 to 256 characters of ufrag, 22 to 256 of password.
-	if n, m := len(ice.Ufrag), len(ice.Pwd); n < 4 || n > 256 || m < 22 || m > 256 {
+	for a := range section.Attributes() {
+		readICE(a, ice)
+	}
+	if len(ice.Ufrag) > maxCredential || len(ice.Pwd) > maxCredential {
 		*ice = RemoteICE{}
+	}
+}
+
+func readICE(a sdp.Attribute, ice *RemoteICE) {
+	switch a.Name {
+	case "ice-ufrag":
+		ice.Ufrag = strings.TrimSpace(a.Value)
+	case "ice-pwd":
+		ice.Pwd = strings.TrimSpace(a.Value)
+	case "ice-lite":
+		ice.Lite = true
+	case "ice-options":
+		for _, word := range strings.Fields(a.Value) {
+			ice.Trickle = ice.Trickle || word == "trickle"
+		}
+	case "end-of-candidates":
+		ice.EndOfCandidates = true
+	case "candidate":
+		if c, ok := sdp.ParseCandidate(a.Value); ok && len(ice.Candidates) < maxCandidates {
+			ice.Candidates = append(ice.Candidates, c)
+		}
 	}
 }
 

@@ -20,14 +20,21 @@ type LocalMedia struct {
 	ICEUfrag string
 	ICEPwd   string
 
-	// Candidates are further candidates of the local side. Those for Address
-	// and the ports above are written without being listed.
-	Candidates []sdp.Candidate
+	// Further are the ports on other local addresses, which are candidates of
+	// ICE, too.
+	Further []LocalPlace
 
 	Fingerprint sdp.Fingerprint // of our certificate, by Local.DTLS.Hash
 	TLSID       string          // RFC 8842; empty = no a=tls-id
 
 	Keys [][]byte // master key and salt for each of Local.SDES.Lines
+}
+
+// LocalPlace is a pair of ports on a local address, as advertised.
+type LocalPlace struct {
+	Address  netip.Addr
+	RTPPort  uint16
+	RTCPPort uint16
 }
 
 // Rewrite returns the body for the receiver. locals[i] belongs to
@@ -104,17 +111,23 @@ func (p *Plan) rewriteMedia(i int, section *sdp.Section, local *LocalMedia, sess
 		return
 	}
 	rtp := isRTP(canonical(m.Protocol))
-	p.strip(section, l, rtp)
+	p.strip(i, section, rtp)
+	received := m.Port
 	m.Port, m.Count = 0, 1
 	m.Protocol = l.Protocol
 	if rtp {
 		m.Formats = formats(l.Payloads)
 	}
-	if l.Active {
+	switch {
+	case l.Active && p.keepsEndpoint():
+		m.Port = received
+	case l.Active:
 		m.Port = local.RTPPort
 	}
 	section.Replace(line, m.String())
-	p.rewriteConnection(i, section, local.Address, session)
+	if !p.keepsEndpoint() {
+		p.rewriteConnection(i, section, local.Address, session)
+	}
 	if l.MID != "" {
 		section.Append("a=mid:" + l.MID)
 	}
@@ -132,5 +145,5 @@ func (p *Plan) rewriteMedia(i int, section *sdp.Section, local *LocalMedia, sess
 	if l.Ptime > 0 && rtp {
 		section.Append("a=ptime:" + strconv.Itoa(l.Ptime))
 	}
-	p.writeICE(section, l, local)
+	p.writeICE(i, section, local)
 }

@@ -30,7 +30,7 @@ func (p *Plan) rewriteSession(connection string) {
 		s.Replace(l, connection)
 	}
 	for a := range s.Attributes() {
-		if ofSession(a) || p.stripsDirection(a) {
+		if ofSession(a) && !(ofICE(a) && p.keepsSessionICE()) || p.stripsDirection(a) {
 			s.Delete(a.Line)
 		}
 	}

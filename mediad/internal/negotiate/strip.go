@@ -9,12 +9,13 @@ import (
 
 // strip takes out of a media what is written anew for the receiver. Attributes
 // that cannot be read are nobody's and stay.
-func (p *Plan) strip(section *sdp.Section, l *Local, rtp bool) {
+func (p *Plan) strip(i int, section *sdp.Section, rtp bool) {
 	m, _, _ := section.Media()
+	l := &p.To.Sides[i].Local
 	// RFC 8841: the DTLS of data channels runs between the parties.
 	endToEnd := strings.Contains(m.Protocol, "DTLS/SCTP")
 	for a := range section.Attributes() {
-		if ofICE(a) || ofKeys(a) && !endToEnd || ofTransport(a) || rtp && ofCodec(a) ||
+		if p.stripsICE(i, a) || ofKeys(a) && !endToEnd || ofTransport(a) || rtp && ofCodec(a) ||
 			ofPtime(a) && l.Ptime > 0 || p.stripsDirection(a) {
 			section.Delete(a.Line)
 		}
@@ -28,6 +29,15 @@ func (p *Plan) strip(section *sdp.Section, l *Local, rtp bool) {
 func (p *Plan) stripsDirection(a sdp.Attribute) bool {
 	_, ok := sdp.ParseDirection(a.Name)
 	return ok && !p.req.Flags.Has(ng.FlagOriginalSendrecv)
+}
+
+// stripsICE reports whether a, an attribute of media i, is of ICE and taken out.
+func (p *Plan) stripsICE(i int, a sdp.Attribute) bool {
+	if !ofICE(a) || !p.keepsICE(i) || a.Name == "end-of-candidates" {
+		return ofICE(a)
+	}
+	c, _ := sdp.ParseCandidate(a.Value)
+	return a.Name == "candidate" && p.keepsEndpoint() && c.Type == "relay"
 }
 
 // ofICE tells the attributes of RFC 8839 and RFC 8840.

@@ -309,7 +309,15 @@ func TestAllocateAll(t *testing.T) {
 	_, err = r.AllocateAll("", IPv4)
 	require.ErrorIs(t, err, ErrNoPorts)
 	require.Equal(t, 1, r.Stats()[0].Used, "all or nothing")
-	for _, p := range all {
+	others, err := r.AllocateOthers(all[0])
+	require.NoError(t, err)
+	require.Len(t, others, 1)
+	require.Equal(t, v4, others[0].Address.Local)
+	_, err = r.AllocateOthers(all[0])
+	require.ErrorIs(t, err, ErrNoPorts)
+	_, err = r.AllocateOthers(all[1])
+	require.ErrorIs(t, err, ErrNoPorts)
+	for _, p := range append(all, others...) {
 		p.Release()
 	}
 	_, err = r.AllocateAll("y", IPv4)
@@ -321,6 +329,9 @@ func TestAllocateAll(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, all, 1)
 	require.Equal(t, v6, all[0].Address.Local)
+	others, err = r.AllocateOthers(all[0])
+	require.NoError(t, err)
+	require.Empty(t, others)
 	all[0].Release()
 }
 

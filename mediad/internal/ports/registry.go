@@ -175,6 +175,30 @@ func (r *Registry) AllocateAll(name string, preferred Family) ([]*Pair, error) {
 	if !ok {
 		return nil, fmt.Errorf("%w: %q", ErrNoInterface, name)
 	}
+	order := t.inOrder(name, preferred)
+	if r.opt.FirstOnly {
+		order = order[:1]
+	}
+	return allocate(name, order)
+}
+
+// AllocateOthers binds a pair on each other address of the interface that p is on, in the order of AllocateAll; none with
+// Options.FirstOnly. Errors are those of Allocate.
+func (r *Registry) AllocateOthers(p *Pair) ([]*Pair, error) {
+	if r.opt.FirstOnly {
+		return nil, nil
+	}
+	var order []entry
+	for _, e := range r.current.Load().inOrder(p.Interface, FamilyOf(p.Address.Local)) {
+		if e.address.Local != p.Address.Local || e.address.Advertised != p.Address.Advertised {
+			order = append(order, e)
+		}
+	}
+	return allocate(p.Interface, order)
+}
+
+// inOrder returns the addresses of an interface, those of the preferred family first.
+func (t *table) inOrder(name string, preferred Family) []entry {
 	var order, others []entry
 	for _, e := range t.byName[name] {
 		if preferred == AnyFamily || preferred == FamilyOf(e.address.Local) {
@@ -183,9 +207,11 @@ func (r *Registry) AllocateAll(name string, preferred Family) ([]*Pair, error) {
 			others = append(others, e)
 		}
 	}
-	if order = append(order, others...); r.opt.FirstOnly {
-		order = order[:1]
-	}
+	return append(order, others...)
+}
+
+// allocate binds a pair on each address, or on none.
+func allocate(name string, order []entry) ([]*Pair, error) {
 	var out []*Pair
 	now := time.Now()
 	for _, e := range order {
