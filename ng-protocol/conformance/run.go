@@ -26,7 +26,8 @@ type Event struct {
 	Line  int // of the step in its file
 	What  string
 	Lines []string
-	Want  []string // nil if the scenario expects nothing
+	Want  []string       // nil if the scenario expects nothing
+	Keys  map[string]any // of the reply that count
 }
 
 // Play runs one scenario and returns an event for every step that asks or
@@ -227,7 +228,8 @@ func (p *play) exchange(s Step, datagram []byte) (*Event, error) {
 		if err != nil {
 			return nil, fmt.Errorf("reply: %w", err)
 		}
-		event.Lines = p.lines(reply, s.Want)
+		event.Keys = counted(reply, s.Want)
+		event.Lines = p.lines(reply, event.Keys)
 	}
 	if s.Want != nil {
 		event.Want = append([]string{"result: " + s.Want.Result}, flat("", s.Want.Keys)...)
@@ -236,10 +238,8 @@ func (p *play) exchange(s Step, datagram []byte) (*Event, error) {
 	return event, nil
 }
 
-// lines writes a reply as lines: the result, the texts, those keys that the
-// scenario asks for, and the SDP.
-func (p *play) lines(reply map[string]any, want *Want) []string {
-	list := []string{fmt.Sprintf("result: %v", reply["result"])}
+// counted picks those keys of a reply that the scenario asks for, and texts.
+func counted(reply map[string]any, want *Want) map[string]any {
 	asked := map[string]any{}
 	for _, key := range []string{"error-reason", "warning", "message"} {
 		if reply[key] != nil {
@@ -249,35 +249,81 @@ func (p *play) lines(reply map[string]any, want *Want) []string {
 	if want != nil {
 		maps.Copy(asked, want.Keys)
 	}
-	list = append(list, flat("", pick(reply, asked).(map[string]any))...)
+	return pick(reply, asked).(map[string]any)
+}
+
+// lines writes a reply as lines: the result, keys, and the SDP.
+func (p *play) lines(reply, keys map[string]any) []string {
+	list := append([]string{fmt.Sprintf("result: %v", reply["result"])}, flat("", keys)...)
 	if text, ok := reply["sdp"].(string); ok {
 		list = append(list, p.normal.body(text)...)
 	}
 	return list
 }
 
-// pick reduces a reply to the keys that asked has; "*" stands for any value,
-// and a list is compared whole.
+// pick reduces a reply to the keys that asked has. "*" stands for any value,
+// "<int>", "<text>", "<list>" and "<dictionary>" for one of that type; the key
+// "?" is the sorted names of a dictionary's keys. A list of dictionaries is
+// reduced one by one, any other is compared whole.
 func pick(reply, asked any) any {
-	object, ok := asked.(map[string]any)
-	value, isObject := reply.(map[string]any)
-	switch {
-	case ok && isObject:
+	switch asked := asked.(type) {
+	case map[string]any:
+		value, ok := reply.(map[string]any)
+		if !ok {
+			break
+		}
 		out := map[string]any{}
-		for key, inner := range object {
+		for key, inner := range asked {
 			if v, has := value[key]; has {
 				out[key] = pick(v, inner)
 			}
 		}
+		if _, names := asked["?"]; names {
+			out["?"] = strings.Join(slices.Sorted(maps.Keys(value)), ", ")
+		}
 		return out
-	case asked == "*":
-		return "*"
+	case []any:
+		value, ok := reply.([]any)
+		if !ok || len(value) != len(asked) {
+			break
+		}
+		out := make([]any, len(asked))
+		for i := range asked {
+			out[i] = pick(value[i], asked[i])
+		}
+		return out
+	case string:
+		if asked == "*" {
+			return asked
+		}
+		if strings.HasPrefix(asked, "<") {
+			return typeName(reply)
+		}
 	}
 	return reply
 }
 
-// flat writes a dictionary as sorted lines "a.b: value".
+func typeName(v any) string {
+	switch v.(type) {
+	case string, []byte:
+		return "<text>"
+	case []any:
+		return "<list>"
+	case map[string]any:
+		return "<dictionary>"
+	}
+	return "<int>"
+}
+
+// flat writes dictionaries and lists as sorted lines "a.b.0: value".
 func flat(prefix string, v any) []string {
+	if list, ok := v.([]any); ok && len(list) > 0 {
+		var lines []string
+		for i, e := range list {
+			lines = append(lines, flat(fmt.Sprint(prefix, i, "."), e)...)
+		}
+		return lines
+	}
 	object, ok := v.(map[string]any)
 	if !ok {
 		return []string{fmt.Sprintf("%s: %v", strings.TrimSuffix(prefix, "."), v)}

@@ -25,11 +25,7 @@ func Format(s Scenario) string {
 			}
 		}
 		if len(step.Keys) > 0 {
-			keys, err := json.Marshal(step.Keys)
-			if err != nil {
-				keys = []byte(err.Error())
-			}
-			words = append(words, string(keys))
+			words = append(words, object(step.Keys))
 		}
 		out.WriteString("\n" + strings.Join(words, " ") + "\n")
 		for _, line := range step.Body {
@@ -41,35 +37,30 @@ func Format(s Scenario) string {
 
 // Write writes a scenario file anew with the replies that events tell where
 // the scenario expects none yet: how scenarios are made from a daemon that is
-// known to be right. With again, an SDP that is expected is replaced, too.
-// source is the file's text, from line 1.
+// known to be right. With again, the keys and the SDP that are expected are
+// replaced, too. source is the file's text, from line 1.
 func Write(w io.Writer, source string, events []Event, again bool) error {
 	lines := strings.Split(strings.TrimSuffix(source, "\n"), "\n")
 	var out strings.Builder
-	var old *Event // whose expected SDP is to be replaced
+	var old *Event // whose expected reply is to be replaced
 	for i := 0; i < len(lines); i++ {
-		out.WriteString(lines[i] + "\n")
-		skip := func(keep bool) {
-			for i+1 < len(lines) && strings.HasPrefix(lines[i+1], "    ") {
-				if i++; keep {
-					out.WriteString(lines[i] + "\n")
-				}
-			}
-		}
 		if old != nil && strings.HasPrefix(lines[i], "< ") {
-			skip(false)
-			for _, l := range old.Lines[sdpAt(old.Lines):] {
-				out.WriteString("    " + l + "\n")
+			out.WriteString(expectation(*old))
+			for old = nil; i+1 < len(lines) && strings.HasPrefix(lines[i+1], "    "); i++ {
 			}
-			old = nil
+			continue
 		}
+		out.WriteString(lines[i] + "\n")
 		at := slices.IndexFunc(events, func(e Event) bool { return e.Line == i+1 })
 		switch {
 		case at < 0:
 		case events[at].Want == nil:
-			skip(true)
-			out.WriteString(expectation(events[at].Lines))
-		case again && strings.HasPrefix(events[at].What, "reply"):
+			for i+1 < len(lines) && strings.HasPrefix(lines[i+1], "    ") {
+				i++
+				out.WriteString(lines[i] + "\n")
+			}
+			out.WriteString(expectation(events[at]))
+		case again && strings.HasPrefix(events[at].Want[0], "result: ") && events[at].Want[0] != "result: same":
 			old = &events[at]
 		}
 	}
@@ -77,24 +68,25 @@ func Write(w io.Writer, source string, events []Event, again bool) error {
 	return err
 }
 
-func expectation(lines []string) string {
-	var keys []string
-	var body strings.Builder
-	result := ""
-	for _, l := range lines {
-		name, value, isKey := strings.Cut(l, ": ")
-		switch {
-		case name == "result" && isKey:
-			result = value
-		case isKey && !strings.Contains(name, "="):
-			keys = append(keys, fmt.Sprintf("%q: %q", name, value))
-		default:
-			body.WriteString("    " + l + "\n")
-		}
+// expectation writes a reply as a scenario file expects it.
+func expectation(e Event) string {
+	head := "< " + strings.TrimPrefix(e.Lines[0], "result: ")
+	if len(e.Keys) > 0 {
+		head += " " + object(e.Keys)
 	}
-	head := "< " + result
-	if len(keys) > 0 {
-		head += " {" + strings.Join(keys, ", ") + "}"
+	for _, l := range e.Lines[sdpAt(e.Lines):] {
+		head += "\n    " + l
 	}
-	return head + "\n" + body.String()
+	return head + "\n"
+}
+
+// object writes keys as JSON in one line.
+func object(keys map[string]any) string {
+	var out strings.Builder
+	e := json.NewEncoder(&out)
+	e.SetEscapeHTML(false) // "<int>" is meant to be read
+	if err := e.Encode(keys); err != nil {
+		return err.Error()
+	}
+	return strings.TrimSpace(out.String())
 }
