@@ -77,7 +77,7 @@ func New(cfg Config) (*App, error) {
 	if a.ports, err = newPorts(&s.Network, log); err != nil {
 		return nil, err
 	}
-	certificate, err := secure.NewCertificate()
+	certificate, err := newCertificate(&s.DTLS)
 	if err != nil {
 		return nil, err
 	}
@@ -95,8 +95,9 @@ func New(cfg Config) (*App, error) {
 		Ports: a.ports, Engine: a.engine, Certificate: certificate,
 		Negotiate: a.negotiateOptions(s),
 		Limits:    a.limits, Admit: a.monitor.Admit,
-		Log:  log,
-		Pion: telemetry.PionFactory{Log: log},
+		Log:     log,
+		DTLSMTU: s.DTLS.MTU,
+		Pion:    telemetry.PionFactory{Log: log},
 	})
 	if a.front, err = newFront(a, &s.Control); err != nil {
 		return nil, errors.Join(err, a.engine.Close())
@@ -130,6 +131,13 @@ func checkKernel(k settings.Kernel, log *zap.Logger) error {
 	}
 	log.Warn("there is no kernel forwarding in this version: media is forwarded in user space", zap.Int("table", k.Table))
 	return nil
+}
+
+func newCertificate(d *settings.DTLS) (*secure.Certificate, error) {
+	if d.CertCipher == settings.CipherRSA {
+		return secure.NewRSACertificate(d.RSAKeySize)
+	}
+	return secure.NewCertificate()
 }
 
 func newPorts(n *settings.Network, log *zap.Logger) (*ports.Registry, error) {

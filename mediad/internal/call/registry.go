@@ -26,6 +26,7 @@ type Config struct {
 	Limits      *limits.Live
 	Admit       func(calls int) error // whether there is room for another call; an ng.Reason
 	Log         *zap.Logger
+	DTLSMTU     int                   // of handshakes, in bytes; 0 = that of package secure
 	Pion        logging.LoggerFactory // for the libraries; nil = silence
 }
 

@@ -1,9 +1,11 @@
 package secure
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/sha1" //nolint:gosec // RFC 8122 allows sha-1 fingerprints; old phones send nothing else
 	"crypto/sha256"
 	"crypto/sha512"
@@ -45,6 +47,19 @@ func NewCertificate() (*Certificate, error) {
 	if err != nil {
 		return nil, fmt.Errorf("secure: certificate key: %w", err)
 	}
+	return certify(key)
+}
+
+// NewRSACertificate makes an RSA key of so many bits and a certificate for it, for peers that know nothing better.
+func NewRSACertificate(bits int) (*Certificate, error) {
+	key, err := rsa.GenerateKey(rand.Reader, bits)
+	if err != nil {
+		return nil, fmt.Errorf("secure: certificate key: %w", err)
+	}
+	return certify(key)
+}
+
+func certify(key crypto.Signer) (*Certificate, error) {
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
 	if err != nil {
 		return nil, fmt.Errorf("secure: certificate serial: %w", err)

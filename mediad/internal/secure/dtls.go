@@ -57,6 +57,8 @@ type EndpointConfig struct {
 	OnClosed func()
 	// Timeout of the handshake, counted from Start. Zero means 30 seconds.
 	Timeout time.Duration
+	// MTU bounds the datagrams of the handshake, in bytes. Zero means 1200.
+	MTU int
 	// Logger for pion; nil means silence.
 	Logger logging.LoggerFactory
 }

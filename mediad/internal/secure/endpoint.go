@@ -29,7 +29,7 @@ const (
 	// flightInterval is the first retransmission delay; media waits for the handshake, so it is short (RFC 8827 §6.5 says nothing,
 	// browsers use 50 ms).
 	flightInterval = 200 * time.Millisecond
-	dtlsMTU        = 1200
+	defaultMTU     = 1200
 )
 
 // Endpoint is one DTLS association, seen from mediad: packets come in by HandlePacket, keys go out by OnKeys.
@@ -82,6 +82,9 @@ type attempt struct {
 func NewEndpoint(cfg EndpointConfig) *Endpoint {
 	if cfg.Timeout == 0 {
 		cfg.Timeout = defaultHandshakeTimeout
+	}
+	if cfg.MTU == 0 {
+		cfg.MTU = defaultMTU
 	}
 	return &Endpoint{cfg: cfg}
 }
@@ -250,7 +253,7 @@ func (e *Endpoint) handshake(ctx context.Context, a *attempt, role Role) (*dtls.
 			dtls.SRTP_AEAD_AES_256_GCM, dtls.SRTP_AEAD_AES_128_GCM, dtls.SRTP_AES128_CM_HMAC_SHA1_80, dtls.SRTP_AES128_CM_HMAC_SHA1_32,
 		},
 		FlightInterval:          flightInterval,
-		MTU:                     dtlsMTU,
+		MTU:                     e.cfg.MTU,
 		InsecureSkipVerifyHello: e.cfg.Verified,
 		LoggerFactory:           e.cfg.Logger,
 	}

@@ -202,6 +202,34 @@ func TestHandshake(t *testing.T) {
 	}
 }
 
+// TestRSACertificateInSmallDatagrams: an RSA certificate of 4096 bits does not fit into one of them.
+func TestRSACertificateInSmallDatagrams(t *testing.T) {
+	ours, err := NewRSACertificate(4096)
+	require.NoError(t, err)
+	for _, role := range []Role{Active, Passive} {
+		peer, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+		require.NoError(t, err)
+		theirs := newCert(t)
+		p := newPort(t)
+		e, o := newTestEndpoint(t, p, ours, func(c *EndpointConfig) {
+			c.MTU = 576
+			c.Remote = func() netip.AddrPort { return addrOf(peer) }
+		})
+		require.NoError(t, e.Start(role, []Fingerprint{fingerprint(t, theirs, "sha-256")}))
+		conn, _, err := pionPeer(t, peer, addrOf(p.conn), role == Passive, theirs, dtls.SRTP_AES128_CM_HMAC_SHA1_80)
+		require.NoError(t, err)
+		select {
+		case <-o.keys:
+		case err := <-o.failed:
+			t.Fatal(err)
+		case <-time.After(5 * time.Second):
+			t.Fatal("no keys")
+		}
+		require.NoError(t, conn.Close())
+		_ = peer.Close() // conn may have closed it
+	}
+}
+
 // TestHandshakeOverLossyPath: flights are sent again until they come through.
 func TestHandshakeOverLossyPath(t *testing.T) {
 	for _, role := range []Role{Active, Passive} {
