@@ -262,6 +262,7 @@ func (p *provision) handshake(m *media, component int, log logger) *handshake {
 		OnKeys:      func(k secure.Keys) { c.keysDerived(h, k, log) },
 		OnFailed:    log.handshakeFailed,
 		OnClosed:    func() { log.now().Info("DTLS association closed by the peer") },
+		MTU:         c.registry.cfg.DTLSMTU,
 		Logger:      c.registry.cfg.Pion,
 	})
 	p.undo = append(p.undo, h.endpoint.Close)
