@@ -108,6 +108,9 @@ func (c *Call) signal(req *ng.Request, find func(*ng.Request, time.Time) (dialog
 		from.medias, to.medias = nil, nil
 	}
 	c.warnOfInterfaces(req)
+	if len(req.Codec.Transcode) > 0 {
+		c.log.Warn("no transcoding: the parties have to share a codec", zap.Strings("transcode", req.Codec.Transcode))
+	}
 	need := &provision{call: c, tos: req.TOS}
 	body, err := need.execute(d, &from, &to, plan)
 	if err != nil {

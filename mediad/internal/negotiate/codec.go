@@ -13,58 +13,171 @@ import (
 // those that the flags strip, and in an answer those that the answerer had not
 // been offered. A media never loses all of them.
 func (p *Plan) payloads(from *Side) []sdp.Payload {
-	list := from.Remote.Payloads
-	kept := make([]sdp.Payload, 0, len(list))
-	answer := p.req.Command == ng.CommandAnswer
-	for _, c := range list {
-		again := func(k sdp.Payload) bool { return k.Type == c.Type }
-		if stripped(&p.req.Codec, c) ||
-			answer && (!offered(from.Local.Payloads, c) || slices.ContainsFunc(kept, again)) {
-			continue
-		}
-		kept = append(kept, c)
+	list, codec := from.Remote.Payloads, &p.req.Codec
+	if p.req.Command != ng.CommandAnswer {
+		return selected(list, codec)
 	}
-	if len(kept) == 0 {
+	// What codec lists hide or add is for offers.
+	list = selected(answered(list, from.Local.Payloads), &ng.Codec{Strip: codec.Strip, Offer: codec.Offer, Except: codec.Except})
+	if p.req.Flags.Has(ng.FlagSingleCodec) {
+		list = single(list)
+	}
+	return list
+}
+
+// answered are the payload types of an answer that had been offered, each
+// once. If none was, it may still be one of the offered codecs under another
+// number (RFC 3264 §6.1). Else the first one offered has to do.
+func answered(list, told []sdp.Payload) []sdp.Payload {
+	if len(list) == 0 || len(told) == 0 {
 		return list
 	}
-	if p.reorders() {
-		slices.SortStableFunc(kept, func(a, b sdp.Payload) int {
-			return p.preference(a) - p.preference(b)
-		})
+	kept := make([]sdp.Payload, 0, len(list))
+	for _, c := range list {
+		again := func(k sdp.Payload) bool { return k.Type == c.Type }
+		if offered(told, c) && !slices.ContainsFunc(kept, again) {
+			kept = append(kept, c)
+		}
 	}
-	return kept
-}
-
-// reorders reports whether the list "offer" tells the order of codecs, too: it
-// does when all others are stripped.
-func (p *Plan) reorders() bool {
-	return len(p.req.Codec.Offer) > 0 && slices.ContainsFunc(p.req.Codec.Strip, func(entry string) bool {
-		return strings.EqualFold(entry, "all") || strings.EqualFold(entry, "full")
-	})
-}
-
-// preference is the place of c in the list "offer". What is no codec of its own
-// (RFC 4733, RFC 3389) comes last.
-func (p *Plan) preference(c sdp.Payload) int {
-	list := p.req.Codec.Offer
-	at := slices.IndexFunc(list, func(entry string) bool { return names([]string{entry}, c) })
-	switch {
-	case at < 0:
-		return len(list)
-	case strings.EqualFold(c.Encoding, "telephone-event"), strings.EqualFold(c.Encoding, "CN"):
-		return len(list) + 1
+	if len(kept) > 0 {
+		return kept
 	}
-	return at
+	for _, c := range list {
+		if slices.ContainsFunc(told, func(o sdp.Payload) bool { return sameCodec(o, c) }) {
+			kept = append(kept, c)
+		}
+	}
+	if len(kept) > 0 {
+		return kept
+	}
+	return told[:1:1]
 }
 
 // offered reports whether c stands in list, under its number and, if it has
 // one, its name.
 func offered(list []sdp.Payload, c sdp.Payload) bool {
-	if len(list) == 0 {
-		return true
-	}
 	return slices.ContainsFunc(list, func(o sdp.Payload) bool {
-		return o.Type == c.Type && (c.Encoding == "" || strings.EqualFold(o.Encoding, c.Encoding) && o.Clock == c.Clock)
+		return o.Type == c.Type && (c.Encoding == "" || sameCodec(o, c))
+	})
+}
+
+func sameCodec(a, b sdp.Payload) bool {
+	return a.Encoding != "" && strings.EqualFold(a.Encoding, b.Encoding) && a.Clock == b.Clock
+}
+
+// selected applies the codec lists: what is stripped (or, without transcoding,
+// hidden) goes, what is to be offered comes back in the order of that list. If
+// all others are stripped it comes first, else last, but before what is no
+// codec of its own.
+func selected(list []sdp.Payload, codec *ng.Codec) []sdp.Payload {
+	kept := make([]sdp.Payload, 0, len(list))
+	var gone, back []sdp.Payload
+	for _, c := range list {
+		if stripped(codec, c) {
+			gone = append(gone, c)
+		} else {
+			kept = append(kept, c)
+		}
+	}
+	if len(gone) == 0 {
+		return list
+	}
+	all := slices.ContainsFunc([][]string{codec.Strip, codec.Mask, codec.Consume}, everything)
+	candidates := gone
+	if all { // what is spared is in the list again
+		candidates = list
+	}
+	for _, entry := range codec.Offer {
+		for _, c := range candidates {
+			if names([]string{entry}, c) && !contains(back, c) {
+				back = append(back, c)
+			}
+		}
+	}
+	if all {
+		kept = slices.DeleteFunc(kept, func(c sdp.Payload) bool { return contains(back, c) })
+		kept = append(back, kept...)
+	} else {
+		kept = append(kept, back...)
+	}
+	if len(back) > 0 {
+		slices.SortStableFunc(kept, func(a, b sdp.Payload) int { return rank(a) - rank(b) })
+	}
+	out := make([]sdp.Payload, 0, len(kept))
+	for _, c := range kept {
+		if !supplemental(c) || served(kept, c) {
+			out = append(out, c)
+		}
+	}
+	if len(out) == 0 {
+		return list
+	}
+	return out
+}
+
+func contains(list []sdp.Payload, c sdp.Payload) bool {
+	return slices.ContainsFunc(list, func(o sdp.Payload) bool { return o.Type == c.Type })
+}
+
+// supplemental reports whether c is of use beside a codec only (RFC 4733,
+// RFC 3389).
+func supplemental(c sdp.Payload) bool {
+	return strings.EqualFold(c.Encoding, "telephone-event") || strings.EqualFold(c.Encoding, "CN")
+}
+
+func rank(c sdp.Payload) int {
+	if supplemental(c) {
+		return 1
+	}
+	return 0
+}
+
+// served reports whether list has a codec that c can stand beside.
+func served(list []sdp.Payload, c sdp.Payload) bool {
+	return slices.ContainsFunc(list, func(o sdp.Payload) bool { return !supplemental(o) && o.Clock == c.Clock })
+}
+
+// single keeps the first codec and what stands beside it.
+func single(list []sdp.Payload) []sdp.Payload {
+	at := slices.IndexFunc(list, func(c sdp.Payload) bool { return !supplemental(c) })
+	if at < 0 {
+		return list
+	}
+	first := list[at : at+1 : at+1]
+	return slices.DeleteFunc(slices.Clone(list), func(c sdp.Payload) bool {
+		return c.Type != first[0].Type && !(supplemental(c) && served(first, c))
+	})
+}
+
+// stripped reports whether the flags take c out. "except" saves it from being
+// stripped with all others, not by name.
+func stripped(codec *ng.Codec, c sdp.Payload) bool {
+	for _, list := range [...][]string{codec.Strip, codec.Mask, codec.Consume} {
+		if names(list, c) || everything(list) && !names(codec.Except, c) {
+			return true
+		}
+	}
+	return false
+}
+
+// everything reports whether list holds one of the words for all codecs.
+func everything(list []string) bool {
+	return slices.ContainsFunc(list, func(entry string) bool {
+		return strings.EqualFold(entry, "all") || strings.EqualFold(entry, "full")
+	})
+}
+
+// names reports whether one of the entries means c: by its name alone, or by
+// name and parameters as they stand in a=rtpmap, of which one channel may be
+// spelled out.
+func names(entries []string, c sdp.Payload) bool {
+	if c.Encoding == "" {
+		return false
+	}
+	_, parameters, _ := strings.Cut(c.RTPMap(), " ")
+	return slices.ContainsFunc(entries, func(entry string) bool {
+		return strings.EqualFold(entry, c.Encoding) || strings.EqualFold(entry, parameters) ||
+			c.Channels == 1 && strings.EqualFold(entry, parameters+"/1")
 	})
 }
 
@@ -89,36 +202,4 @@ func writeCodecs(section *sdp.Section, list []sdp.Payload) {
 			section.Append("a=rtcp-fb:" + strings.TrimRight(n+" "+f, " "))
 		}
 	}
-}
-
-// stripped reports whether the flags take c out. "offer" and "except" are the
-// ways back in. Without transcoding, a masked codec can only be left out.
-func stripped(codec *ng.Codec, c sdp.Payload) bool {
-	if names(codec.Except, c) || names(codec.Offer, c) {
-		return false
-	}
-	return names(codec.Strip, c) || names(codec.Mask, c) || names(codec.Consume, c)
-}
-
-// names reports whether one of the entries means c. An entry is
-// name/rate/channels/…, with empty parts for any, or "all" or "full".
-func names(entries []string, c sdp.Payload) bool {
-	for _, entry := range entries {
-		part := strings.Split(entry, "/")
-		switch strings.ToLower(part[0]) {
-		case "all", "full", "any":
-			return true
-		}
-		if !strings.EqualFold(part[0], c.Encoding) || c.Encoding == "" {
-			continue
-		}
-		if fits(part, 1, c.Clock) && fits(part, 2, c.Channels) {
-			return true
-		}
-	}
-	return false
-}
-
-func fits(part []string, n, value int) bool {
-	return n >= len(part) || part[n] == "" || part[n] == strconv.Itoa(value)
 }

@@ -195,14 +195,15 @@ func (p *Plan) offer(i int) {
 func (p *Plan) answer(i int) {
 	from, to := &p.From.Sides[i], &p.To.Sides[i]
 	remote := &from.Remote
+	p.placeAnswer(to)
+	if isRTP(from.Local.Protocol) && isRTP(remote.Protocol) && secure(remote.Protocol) == secure(from.Local.Protocol) {
+		from.Local.Protocol = remote.Protocol
+	}
 	if remote.Rejected || !relayed(remote.Type) || !to.Local.Active || !from.Local.Active {
 		from.release()
 		to.release()
 		p.tell(from, to)
 		return
-	}
-	if !from.Local.Raw && isRTP(remote.Protocol) && secure(remote.Protocol) == secure(from.Local.Protocol) {
-		from.Local.Protocol = remote.Protocol
 	}
 	if wanted := canonical(string(p.req.TransportProtocol)); isRTP(wanted) && isRTP(to.Local.Protocol) {
 		to.Local.Protocol = wanted
@@ -213,7 +214,6 @@ func (p *Plan) answer(i int) {
 	p.addSource(&from.Local.Source)
 	p.addSource(&to.Local.Source)
 	from.Local.Source.Asymmetric = from.Local.Source.Asymmetric || p.req.Flags.Has(ng.FlagAsymmetric)
-	p.placeAnswer(to)
 	p.answerMux(from, to)
 	p.answerICE(from, to)
 	p.answerKeys(i)
