@@ -45,7 +45,7 @@ func (r *Request) WithTemplates(templates map[string]string) *Request {
 	if len(before) == 0 || r.fields == nil {
 		return r
 	}
-	out := &Request{Command: r.Command, fields: r.fields}
+	out := &Request{Command: r.Command, Peer: r.Peer, fields: r.fields}
 	for _, raw := range before {
 		out.applyRTPPFlags(raw)
 	}

@@ -330,8 +330,8 @@ func TestPhoneThatMovesInMidCall(t *testing.T) {
 			// Signalling opens learning again, for the new address in SDP.
 			offer := &ng.Request{CallID: "call", FromTag: "a", ToTag: "b", SDP: a.sdp(0), ICE: ng.ICERemove}
 			set(offer)
-			d.offer(offer)
-			d.answer(&ng.Request{CallID: "call", FromTag: "a", ToTag: "b", SDP: b.sdp(0), ICE: ng.ICERemove})
+			b.told(d.offer(offer)) // with another port, since a is somewhere else
+			a.told(d.answer(&ng.Request{CallID: "call", FromTag: "a", ToTag: "b", SDP: b.sdp(0), ICE: ng.ICERemove}))
 			talk(t, a, b)
 			d.delete(&ng.Request{CallID: "call"})
 		})

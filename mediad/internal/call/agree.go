@@ -232,9 +232,7 @@ func (c *Call) keysDerived(h *handshake, k secure.Keys, log logger) {
 		return
 	}
 	h.in, h.out, h.suite = in, out, k.In.Suite.String()
-	for _, p := range c.parties {
-		c.compileRoutes(p)
-	}
+	c.compile()
 	log.now().Info("DTLS-SRTP established", zap.Stringer("suite", k.In.Suite))
 }
 

@@ -15,7 +15,6 @@ import (
 // Bounds of one call. Real calls stay far below; who goes above is refused.
 const (
 	maxParties = 64
-	maxAliases = 32
 )
 
 // Call is everything under one Call-ID.
@@ -36,21 +35,33 @@ type Call struct {
 	quietAt    time.Time      // the silence timers need no look before,
 	quietBy    *limits.Values // as long as these are in force
 	metadata   string
+	appeared   int    // parties so far
+	turns      int    // exchanges so far
+	blocks     blocks // of all parties
+	dropped    bool   // no media goes on (ng: drop-traffic)
 }
 
 // party is one side of a call.
 type party struct {
+	number    int    // in order of appearance, from 0
 	tag       string // empty for the receiver of an offer that nobody has answered
-	aliases   []string
 	viaBranch string
 	label     string
 	created   time.Time
-	final     bool      // has given a final answer
 	answered  bool      // has given any answer
 	deleteAt  time.Time // when a deleted party goes; zero = not deleted
 
 	name atomic.Pointer[string] // tag, for the log lines of callbacks, which hold no lock
 	peer *party                 // whom it talks to: the party of the last exchange
+	turn int                    // number of the last exchange that it took part in
+
+	subscriptions []*subscription // whom it hears
+	subscribers   []*subscription // by whom it is heard
+	blocks        blocks          // what others are kept from hearing of it
+	echo          bool            // hears itself (ng: media echo)
+	sunk          bool            // is heard by nobody else
+	said          string          // the body that it has sent last
+	source        negotiate.Party // what a subscriber was offered, as if a party had
 
 	present terms  // in force
 	open    *terms // of an offer during the call that is not answered; it may be refused
@@ -113,6 +124,15 @@ func newParty(tag string, now time.Time) *party {
 	return p
 }
 
+// add makes the party part of the call.
+func (c *Call) add(p *party) {
+	if !slices.Contains(c.parties, p) {
+		p.number = c.appeared
+		c.appeared++
+		c.parties = append(c.parties, p)
+	}
+}
+
 // rename gives the party its tag.
 func (p *party) rename(tag string) {
 	p.tag, p.present.snapshot.Tag = tag, tag
@@ -136,15 +156,10 @@ func (l logger) now() *zap.Logger {
 	return l.base.With(zap.String("tag", *l.party.name.Load())).With(l.more...)
 }
 
-// hasTag reports whether the party goes by the tag.
-func (p *party) hasTag(tag string) bool {
-	return tag != "" && (p.tag == tag || slices.Contains(p.aliases, tag))
-}
-
-// partyByTag returns the party with the tag or alias, nil if there is none.
+// partyByTag returns the party with the tag, nil if there is none.
 func (c *Call) partyByTag(tag string) *party {
 	for _, p := range c.parties {
-		if p.hasTag(tag) {
+		if tag != "" && p.tag == tag {
 			return p
 		}
 	}

@@ -14,21 +14,19 @@ type dialogue struct {
 	from, to *party
 	named    *party // still nameless party that gets a tag
 	name     string // its tag
-	alias    string // further tag of the answerer
-	testator *party // party whose media the new answerer takes over
+	branched *party // party that the via-branch belongs to
 }
 
 // offerDialogue finds the parties of an offer: from-tag is the offerer. Without
 // a known to-tag it makes or finds the still nameless other side, which the
 // via-branch tells apart from those of other branches.
-func (c *Call) offerDialogue(req *ng.Request, now time.Time) (dialogue, error) {
-	if req.FromTag == req.ToTag {
-		return dialogue{}, ng.ReasonInvalidAssociation
+func (c *Call) offerDialogue(req *ng.Request, now time.Time) dialogue {
+	d := dialogue{from: c.partyByTag(req.FromTag)}
+	name := req.ToTag
+	if name == req.FromTag {
+		name = "" // nobody calls himself
 	}
-	d := dialogue{from: c.partyByTag(req.FromTag), to: c.partyByTag(req.ToTag)}
-	if d.from != nil && d.from == d.to {
-		return dialogue{}, ng.ReasonInvalidAssociation
-	}
+	d.to = c.partyByTag(name)
 	if d.from == nil && d.to != nil && d.to.peer != nil && d.to.peer.tag == "" {
 		d.from = d.to.peer // an offer of the callee before it has answered
 		d.named, d.name = d.from, req.FromTag
@@ -36,29 +34,30 @@ func (c *Call) offerDialogue(req *ng.Request, now time.Time) (dialogue, error) {
 	if d.from == nil {
 		d.from = newParty(req.FromTag, now)
 	}
-	if d.to == nil {
-		d.to = c.receiver(d.from, req)
-		switch {
-		case d.to == nil:
-			d.to = newParty(req.ToTag, now)
-		case req.ToTag != "" && d.to.tag == "":
-			d.named, d.name = d.to, req.ToTag
-		}
+	if d.to != nil {
+		return d
 	}
-	return d, nil
+	switch d.to = c.receiver(d.from, name, req.ViaBranch); {
+	case d.to == nil:
+		d.to = newParty(name, now)
+	case name != "" && d.to.tag == "":
+		d.named, d.name = d.to, name
+	}
+	d.branched = d.to
+	return d
 }
 
 // receiver returns the party that an offer of from without a known to-tag goes
 // to, nil if there is none yet.
-func (c *Call) receiver(from *party, req *ng.Request) *party {
-	if req.ViaBranch == "" {
-		if p := from.peer; p != nil && (req.ToTag == "" || p.tag == "") {
+func (c *Call) receiver(from *party, tag, branch string) *party {
+	if branch == "" {
+		if p := from.peer; p != nil && (tag == "" || p.tag == "") {
 			return p
 		}
 		return nil
 	}
 	for _, p := range c.partners(from) {
-		if p.viaBranch == req.ViaBranch {
+		if p.viaBranch == branch {
 			return p
 		}
 	}
@@ -71,42 +70,43 @@ func (c *Call) receiver(from *party, req *ng.Request) *party {
 }
 
 // answerDialogue finds the parties of an answer: to-tag is the answerer, whose
-// SDP it is; from-tag stays the offerer.
-func (c *Call) answerDialogue(req *ng.Request, now time.Time) (dialogue, error) {
+// SDP it is; from-tag stays the offerer. fresh tells that nothing was offered to
+// the answerer, so that its body has to do as an offer of its own.
+func (c *Call) answerDialogue(req *ng.Request, now time.Time) (d dialogue, fresh bool, err error) {
 	if req.FromTag == req.ToTag {
-		return dialogue{}, ng.ReasonInvalidAssociation
+		return dialogue{}, false, ng.ReasonInvalidAssociation
 	}
-	offerer, answerer := c.partyByTag(req.FromTag), c.partyByTag(req.ToTag)
-	if offerer == nil {
-		return dialogue{}, ng.ReasonNoMatchingTags
+	d = dialogue{from: c.partyByTag(req.ToTag), to: c.partyByTag(req.FromTag)}
+	if d.from != nil && d.to != nil {
+		return d, d.from.latest().untold(), nil
 	}
-	if answerer == offerer {
-		return dialogue{}, ng.ReasonInvalidAssociation
+	var known *party
+	if d.to != nil {
+		known = c.answererOf(d.to, req.ViaBranch)
+	} else {
+		d.to = newParty(req.FromTag, now)
 	}
-	d := dialogue{from: answerer, to: offerer}
-	if d.from != nil {
-		return d, nil
-	}
-	known := c.answererOf(offerer, req.ViaBranch)
 	switch {
+	case d.from != nil:
+		return d, true, nil
 	case known == nil:
-		return dialogue{}, ng.ReasonNoMatchingTags // nothing was offered to anybody
+		d.from = newParty(req.ToTag, now)
+		return d, true, nil
 	case known.tag == "":
 		d.from = known
-		d.named, d.name = known, req.ToTag
-	case req.Flags.Has(ng.FlagNewBranch), known.final && !req.Flags.Has(ng.FlagProvisional):
-		// It got the same offer as the one before, so it sends to the same
-		// ports of ours.
-		d.from, d.testator = newParty(req.ToTag, now), known
+		d.named, d.name, d.branched = known, req.ToTag, known
+	default:
+		// Another fork that got the same offer, so it sends to the same ports of
+		// ours. They belong to whoever has spoken last.
+		d.from = newParty(req.ToTag, now)
 		d.from.present = known.latest()
 		d.from.present.snapshot.Tag = req.ToTag
-	case len(known.aliases) >= maxAliases:
-		return dialogue{}, ng.ReasonInvalidAssociation
-	default:
-		d.from, d.alias = known, req.ToTag
 	}
-	return d, nil
+	return d, false, nil
 }
+
+// untold reports whether the party has never been offered anything.
+func (t terms) untold() bool { return len(t.snapshot.Sides) == 0 }
 
 // answererOf returns the party that an answer with an unknown to-tag comes
 // from.
@@ -131,32 +131,25 @@ func (c *Call) adopt(d dialogue, req *ng.Request) {
 	if d.named != nil {
 		d.named.rename(d.name)
 	}
-	if d.alias != "" {
-		d.from.aliases = append(d.from.aliases, d.alias)
-	}
-	if d.testator != nil {
-		d.testator.present, d.testator.open, d.testator.peer = terms{}, nil, nil
-	}
+	c.turns++
 	for _, p := range []*party{d.from, d.to} {
-		if !slices.Contains(c.parties, p) {
-			c.parties = append(c.parties, p)
-		}
+		c.add(p)
 		p.deleteAt = time.Time{}
+		p.turn = c.turns
 	}
+	associate(d.from, d.to)
 	d.from.peer, d.to.peer = d.to, d.from
+	d.from.said = req.SDP
 	if req.Label != "" {
 		d.from.label = req.Label
 	}
-	branch := d.to
 	if req.Command == ng.CommandAnswer {
-		branch = d.from
-		d.from.answered = true
-		d.from.final = d.from.final || (req.SIPCode >= 200 && !req.Flags.Has(ng.FlagProvisional))
-		c.answered = true
+		d.from.answered, c.answered = true, true
 	}
-	if branch.viaBranch == "" {
-		branch.viaBranch = req.ViaBranch
+	if d.branched != nil && d.branched.viaBranch == "" {
+		d.branched.viaBranch = req.ViaBranch
 	}
+	c.mirror(d, req)
 	c.deleteAt = time.Time{}
 }
 

@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/tandem-sbc/tandem/mediad/internal/limits"
+	"github.com/tandem-sbc/tandem/mediad/internal/negotiate"
 	ng "github.com/tandem-sbc/tandem/ng-protocol"
 )
 
@@ -21,13 +22,15 @@ func paperCall() *Call {
 func pass(t *testing.T, c *Call, command ng.Command, req ng.Request) dialogue {
 	t.Helper()
 	req.Command = command
-	find := c.offerDialogue
-	if command == ng.CommandAnswer {
-		find = c.answerDialogue
-	}
 	before := len(c.parties)
-	d, err := find(&req, time.Now())
-	require.NoError(t, err)
+	var d dialogue
+	if command == ng.CommandAnswer {
+		var err error
+		d, _, err = c.answerDialogue(&req, time.Now())
+		require.NoError(t, err)
+	} else {
+		d = c.offerDialogue(&req, time.Now())
+	}
 	require.Len(t, c.parties, before, "looking changes the call")
 	c.adopt(d, &req)
 	return d
@@ -89,62 +92,45 @@ func TestOfferWithANewToTag(t *testing.T) {
 	require.NotSame(t, first.to, offer(t, c, "a", "c", "").to)
 }
 
-func TestFurtherTagsAreAliasesUntilAFinalAnswer(t *testing.T) {
+func TestFurtherTagsAreFurtherParties(t *testing.T) {
 	c := paperCall()
 	first := offer(t, c, "a", "", "")
 	answer(t, c, "a", "b1", "", 180)
-	require.Same(t, first.to, answer(t, c, "a", "b2", "", 183).from)
-	require.Equal(t, []string{"b2"}, first.to.aliases)
-	require.Same(t, first.to, offer(t, c, "b2", "a", "").from, "the alias is not found")
-	answer(t, c, "a", "b1", "", 200)
-	require.Same(t, first.to, answer(t, c, "a", "b3", "", 183, ng.FlagProvisional).from)
-	late := answer(t, c, "a", "b4", "", 200)
-	require.NotSame(t, first.to, late.from)
-	require.Nil(t, first.to.peer)
-	require.Same(t, late.from, late.to.peer)
+	first.to.present.snapshot.Sides = make([]negotiate.Side, 1)
+	second := answer(t, c, "a", "b2", "", 183)
+	require.NotSame(t, first.to, second.from)
+	require.Len(t, second.from.present.snapshot.Sides, 1, "it got the same offer")
+	require.Len(t, first.to.present.snapshot.Sides, 1, "the first fork may go on")
+	require.Greater(t, second.from.turn, first.to.turn, "the ports belong to the latest")
+	require.Same(t, second.from, second.to.peer)
+	require.Same(t, second.from, offer(t, c, "b2", "a", "").from)
+	again := answer(t, c, "a", "b1", "", 200)
+	require.Same(t, first.to, again.from)
+	require.Same(t, again.from, again.to.peer)
 }
 
-func TestNewBranchFlag(t *testing.T) {
+// What rtpengine 10.5 makes of tags that fit nothing.
+func TestOddTags(t *testing.T) {
 	c := paperCall()
-	first := offer(t, c, "a", "", "")
-	answer(t, c, "a", "b1", "", 180)
-	require.NotSame(t, first.to, answer(t, c, "a", "b2", "", 180, ng.FlagNewBranch).from)
+	d := offer(t, c, "a", "a", "")
+	require.NotSame(t, d.from, d.to, "nobody calls himself")
+	_, _, err := c.answerDialogue(&ng.Request{FromTag: "a", ToTag: "a"}, time.Now())
+	require.ErrorIs(t, err, ng.ReasonInvalidAssociation)
+	for _, req := range []ng.Request{{FromTag: "stranger", ToTag: "b"}, {FromTag: "stranger", ToTag: "a"}} {
+		d, fresh, err := c.answerDialogue(&req, time.Now())
+		require.NoError(t, err)
+		require.True(t, fresh, "nothing was offered")
+		require.Equal(t, req.FromTag, d.to.tag)
+		require.Equal(t, req.ToTag, d.from.tag)
+	}
 }
 
-func TestInvalidAssociations(t *testing.T) {
+func TestPartiesAreBounded(t *testing.T) {
 	c := paperCall()
 	offer(t, c, "a", "", "")
-	answer(t, c, "a", "b", "", 180)
-	answer(t, c, "a", "b2", "", 180)
-	for _, req := range []ng.Request{{FromTag: "a", ToTag: "a"}, {FromTag: "b", ToTag: "b2"}} {
-		_, err := c.offerDialogue(&req, time.Now())
-		require.ErrorIs(t, err, ng.ReasonInvalidAssociation)
-		_, err = c.answerDialogue(&req, time.Now())
-		require.ErrorIs(t, err, ng.ReasonInvalidAssociation)
-	}
-	_, err := c.answerDialogue(&ng.Request{FromTag: "stranger", ToTag: "b"}, time.Now())
-	require.ErrorIs(t, err, ng.ReasonNoMatchingTags)
-}
-
-func TestPartiesAndAliasesAreBounded(t *testing.T) {
-	c := paperCall()
-	offer(t, c, "a", "", "")
-	answer(t, c, "a", "b", "", 180)
-	refused := false
-	for i := range 2 * maxAliases {
-		req := ng.Request{Command: ng.CommandAnswer, FromTag: "a", ToTag: string(rune('A' + i)), SIPCode: 180}
-		d, err := c.answerDialogue(&req, time.Now())
-		if err != nil {
-			refused = true
-			break
-		}
-		c.adopt(d, &req)
-	}
-	require.True(t, refused, "aliases without end")
 	for i := range 2 * maxParties {
 		req := ng.Request{Command: ng.CommandOffer, FromTag: "a", ViaBranch: string(rune('A' + i))}
-		d, err := c.offerDialogue(&req, time.Now())
-		require.NoError(t, err)
+		d := c.offerDialogue(&req, time.Now())
 		if c.crowded(d) {
 			return
 		}
@@ -157,11 +143,21 @@ func TestWhoHearsWhom(t *testing.T) {
 	c := paperCall()
 	one, two := offer(t, c, "a", "", "br1"), offer(t, c, "a", "", "br2")
 	a := one.from
-	require.True(t, c.listens(a, one.to), "early media of the first branch")
-	require.True(t, c.listens(a, two.to), "early media of the second branch")
+	hears := func(q, p *party) bool { s := q.subscriptionTo(p); return s != nil && s.heard() }
+	require.True(t, hears(a, one.to), "early media of the first branch")
+	require.True(t, hears(a, two.to), "early media of the second branch")
+	require.False(t, hears(one.to, a), "one dialogue at a time")
 	answer(t, c, "a", "b1", "br1", 200)
-	require.True(t, c.listens(a, one.to))
-	require.False(t, c.listens(a, two.to), "the branch that has lost goes on talking")
+	require.True(t, hears(a, one.to))
+	require.True(t, hears(one.to, a))
+	require.False(t, hears(a, two.to), "the branch that has lost goes on talking")
+
+	subscribe(two.to, a, []int{0})
+	answer(t, c, "a", "b1", "br1", 200)
+	require.True(t, hears(two.to, a), "an answer ends a subscription of another kind")
+	two.to.withdraw()
+	require.Nil(t, two.to.subscriptionTo(a))
+	require.Len(t, a.subscribers, 1)
 }
 
 func TestDeletion(t *testing.T) {
@@ -181,8 +177,11 @@ func TestDeletion(t *testing.T) {
 		"caller":           {ng.Request{FromTag: "a"}, nil, true},
 		"branch":           {ng.Request{FromTag: "a", ViaBranch: "br2"}, []string{"br2"}, false},
 		"answered branch":  {ng.Request{FromTag: "a", ViaBranch: "br1"}, []string{"br1"}, false},
-		"to-tag ignored":   {ng.Request{FromTag: "a", ToTag: "b1"}, nil, true},
-		"to-tag":           {ng.Request{FromTag: "a", ToTag: "b1", Flags: ng.FlagsOf(ng.FlagToTag)}, []string{"br1"}, false},
+		"to-tag":           {ng.Request{FromTag: "a", ToTag: "b1"}, []string{"br1"}, false},
+		"to-tag first":     {ng.Request{FromTag: "a", ToTag: "b1", ViaBranch: "br2"}, []string{"br1"}, false},
+		"to-tag alone":     {ng.Request{FromTag: "x", ToTag: "b1"}, []string{"br1"}, false},
+		"via at last":      {ng.Request{FromTag: "a", ToTag: "x", ViaBranch: "br2"}, []string{"br2"}, false},
+		"no from-tag":      {ng.Request{ToTag: "b1", ViaBranch: "br1"}, nil, true},
 		"callee":           {ng.Request{FromTag: "b1"}, []string{"br1"}, false},
 		"unknown with via": {ng.Request{FromTag: "x", ViaBranch: "br2"}, []string{"br2"}, false},
 	} {

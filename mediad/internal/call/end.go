@@ -30,7 +30,7 @@ const (
 // The end is due after the delete delay; until then the call hears packets,
 // and an offer revives it.
 func (r *Registry) Delete(req *ng.Request) (*ng.CallState, bool, error) {
-	if req.CallID == "" {
+	if !req.HasCallID() {
 		return nil, false, ng.ReasonNoCallID
 	}
 	c := r.find(req.CallID)
@@ -48,7 +48,7 @@ func (r *Registry) Delete(req *ng.Request) (*ng.CallState, bool, error) {
 	}
 	now := time.Now()
 	delay := r.cfg.Limits.Load().DeleteDelay
-	if req.DeleteDelay != nil {
+	if req.DeleteDelay != nil && *req.DeleteDelay >= 0 {
 		delay = time.Duration(*req.DeleteDelay) * time.Second
 	}
 	whole := c.scheduleDeletion(target, now.Add(max(delay, 0)))
@@ -63,27 +63,29 @@ func (r *Registry) Delete(req *ng.Request) (*ng.CallState, bool, error) {
 }
 
 // deletionTarget finds the party that a delete means, nil for the whole call;
-// false if there is no such party.
+// false if there is no such party. Without a from-tag it is the whole call; else
+// the to-tag counts if there is one, and the via-branch only without it or when
+// the tag is not known.
 func (c *Call) deletionTarget(req *ng.Request) (*party, bool) {
 	if req.FromTag == "" {
 		return nil, true
 	}
-	byTo := req.Flags.Has(ng.FlagToTag) && req.ToTag != ""
-	if p := c.partyByBranch(req.ViaBranch); p != nil && !byTo {
-		return p, true
+	branch := c.partyByBranch(req.ViaBranch)
+	if branch != nil && req.ToTag == "" {
+		return branch, true
 	}
-	tag := req.FromTag
-	if byTo {
-		tag = req.ToTag
+	tag := req.ToTag
+	if tag == "" {
+		tag = req.FromTag
 	}
 	if p := c.partyByTag(tag); p != nil {
 		return p, true
 	}
-	if p := c.partyByBranch(req.ViaBranch); p != nil {
-		return p, true
+	if branch != nil {
+		return branch, true
 	}
 	// A dialogue that was never answered has no to-tag yet.
-	if from := c.partyByTag(req.FromTag); byTo && from != nil && from.peer != nil && from.peer.tag == "" {
+	if from := c.partyByTag(req.FromTag); from != nil && from.peer != nil && from.peer.tag == "" {
 		return from, true
 	}
 	return nil, false
@@ -187,6 +189,7 @@ func (c *Call) dropParties(now time.Time) leftovers {
 			kept = append(kept, p)
 		} else {
 			gone = append(gone, p.all()...)
+			p.withdraw()
 		}
 	}
 	if len(kept) == len(c.parties) {
@@ -204,8 +207,6 @@ func (c *Call) dropParties(now time.Time) leftovers {
 			}
 		}
 	}
-	for _, p := range kept {
-		c.compileRoutes(p)
-	}
+	c.compile()
 	return unused(gone, kept)
 }

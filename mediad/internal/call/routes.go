@@ -2,22 +2,29 @@ package call
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/tandem-sbc/tandem/mediad/internal/flow"
 	"github.com/tandem-sbc/tandem/mediad/internal/negotiate"
 	ng "github.com/tandem-sbc/tandem/ng-protocol"
 )
 
+// compile makes the routes of all parties anew. Forks that share ports are
+// taken in the order of their last exchange: the ports belong to the latest.
+func (c *Call) compile() {
+	byTurn := slices.Clone(c.parties)
+	slices.SortStableFunc(byTurn, func(p, q *party) int { return p.turn - q.turn })
+	for _, p := range byTurn {
+		c.compileRoutes(p)
+	}
+}
+
 // compileRoutes makes the routes of all medias of p anew: packets from p go to
-// its peer.
+// those who hear it.
 func (c *Call) compileRoutes(p *party) {
 	for i, m := range p.present.medias {
 		if m.pair == nil {
 			continue
-		}
-		var out *media
-		if c.listens(p.peer, p) && i < len(p.peer.present.medias) && p.peer.present.medias[i].pair != nil {
-			out = p.peer.present.medias[i]
 		}
 		// An offered association gets the handshake packets already, since its
 		// peer may be faster than the answer.
@@ -25,23 +32,59 @@ func (c *Call) compileRoutes(p *party) {
 		if p.open != nil && i < len(p.open.medias) && p.open.medias[i].pair == m.pair && p.open.medias[i].dtls != nil {
 			handshakes = p.open.medias[i].dtls
 		}
+		listeners := c.listeners(p, i)
 		for component, s := range m.streams {
-			r := m.route(component, handshakes, out)
+			r := m.route(component, handshakes)
+			for _, l := range listeners {
+				r.Media = append(r.Media, l.media.output(componentRTP, l.filter))
+				control := componentRTCP
+				if l.media.side.Local.RTCPMux {
+					control = componentRTP
+				}
+				r.ControlOut = append(r.ControlOut, l.media.output(control, nil))
+			}
+			r.Drop = len(listeners) == 0
 			s.SetRoute(r)
 			m.routeFurther(component, r, handshakes)
 		}
 	}
 }
 
-// listens reports whether q is to hear p. Besides its peer that is, until one
-// of them has answered, every branch that it has called: early media.
-func (c *Call) listens(q, p *party) bool {
-	return q != nil && (q.peer == p || q.peer == nil || !q.peer.answered)
+// listener is a media that gets the packets of another one.
+type listener struct {
+	media  *media
+	filter *flow.Filter
 }
 
-// route is the decision for packets that arrive on one of the ports of m, out
-// being the media of the other party, nil if there is none.
-func (m *media) route(component int, handshakes *association, out *media) *flow.Route {
+// listeners are those that get media i of p: nobody if its traffic is dropped, p
+// itself if it is its own mirror.
+func (c *Call) listeners(p *party, i int) []listener {
+	m := p.present.medias[i]
+	switch {
+	case c.dropped:
+		return nil
+	case p.echo:
+		return []listener{{media: m}}
+	case p.sunk:
+		return nil
+	}
+	var out []listener
+	for _, s := range p.subscribers {
+		if !s.heard() {
+			continue
+		}
+		for _, to := range s.receives(i) {
+			if to.pair != nil && !to.side.Remote.Hold && len(out) < flow.MaxOutputs {
+				out = append(out, listener{to, c.filter(s, m)})
+			}
+		}
+	}
+	return out
+}
+
+// route is the decision for packets that arrive on one of the ports of m, but
+// for where they go.
+func (m *media) route(component int, handshakes *association) *flow.Route {
 	side := &m.side
 	local, remote := &side.Local, &side.Remote
 	security := side.Security()
@@ -74,16 +117,6 @@ func (m *media) route(component int, handshakes *association, out *media) *flow.
 			r.DTLS = arrival{h, m.streams[component]}
 		}
 	}
-	if out == nil || out.side.Remote.Hold {
-		r.Drop = true // nobody there, or on hold by the address 0.0.0.0
-		return r
-	}
-	r.Media = []flow.Output{out.output(componentRTP)}
-	control := componentRTCP
-	if out.side.Local.RTCPMux {
-		control = componentRTP
-	}
-	r.ControlOut = []flow.Output{out.output(control)}
 	return r
 }
 
@@ -105,10 +138,10 @@ func (m *media) routeFurther(component int, r *flow.Route, handshakes *associati
 }
 
 // output is the way to the party from one of the ports of m.
-func (m *media) output(component int) flow.Output {
+func (m *media) output(component int, f *flow.Filter) flow.Output {
 	security := m.side.Security()
 	_, out := m.contexts(security, component)
-	return flow.Output{Stream: m.streams[component], Encrypted: security != negotiate.SecurityNone, Outbound: out}
+	return flow.Output{Stream: m.streams[component], Encrypted: security != negotiate.SecurityNone, Outbound: out, Filter: f}
 }
 
 func learningOf(l ng.EndpointLearning) flow.Learning {

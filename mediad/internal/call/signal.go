@@ -17,40 +17,35 @@ import (
 // the body for the receiver. The error wraps an ng.Reason; the call is then as
 // it was before, and a new one is not there.
 func (r *Registry) Offer(req *ng.Request) (string, error) {
-	switch {
-	case req.CallID == "":
-		return "", ng.ReasonNoCallID
-	case req.FromTag == "":
-		return "", ng.ReasonNoFromTag
-	case req.SDP == "":
-		return "", ng.ReasonNoSDP
+	if err := complete(req, false); err != nil {
+		return "", err
 	}
 	c, fresh, err := r.findOrMake(req.CallID)
 	if err != nil {
 		return "", err
 	}
-	body, rest, err := c.signal(req, c.offerDialogue)
+	body, rest, err := c.signal(req)
 	rest.close(r)
-	if fresh && c.dismiss() {
+	r.settle(c, fresh)
+	return body, err
+}
+
+// settle decides about a call after a command that may have made it.
+func (r *Registry) settle(c *Call, fresh bool) {
+	switch {
+	case !fresh:
+	case c.dismiss():
 		r.forget(c)
-	} else if fresh {
+	default:
 		r.totals.managed.Add(1)
 	}
-	return body, err
 }
 
 // Answer executes the command answer and returns the body for the offerer. The
 // error wraps an ng.Reason; the call is then as it was before.
 func (r *Registry) Answer(req *ng.Request) (string, error) {
-	switch {
-	case req.CallID == "":
-		return "", ng.ReasonNoCallID
-	case req.FromTag == "":
-		return "", ng.ReasonNoFromTag
-	case req.ToTag == "":
-		return "", ng.ReasonNoToTag
-	case req.SDP == "":
-		return "", ng.ReasonNoSDP
+	if err := complete(req, true); err != nil {
+		return "", err
 	}
 	c := r.find(req.CallID)
 	if c == nil {
@@ -60,9 +55,25 @@ func (r *Registry) Answer(req *ng.Request) (string, error) {
 		}
 		return "", ng.ReasonUnknownCallID
 	}
-	body, rest, err := c.signal(req, c.answerDialogue)
+	body, rest, err := c.signal(req)
 	rest.close(r)
 	return body, err
+}
+
+// complete reports which of the keys that an exchange needs is missing, in
+// rtpengine's order. An empty one is there.
+func complete(req *ng.Request, answer bool) error {
+	switch {
+	case !req.HasSDP():
+		return ng.ReasonNoSDP
+	case !req.HasCallID():
+		return ng.ReasonNoCallID
+	case !req.HasFromTag():
+		return ng.ReasonNoFromTag
+	case answer && !req.HasToTag():
+		return ng.ReasonNoToTag
+	}
+	return nil
 }
 
 // dismiss ends a call that has come to nothing: its first offer has failed or
@@ -80,21 +91,33 @@ func (c *Call) dismiss() bool {
 // signal passes a body from one party to the other: what offer and answer have
 // in common. It is called with the lock held and frees it, also if it panics.
 // The leftovers are to be closed after that.
-func (c *Call) signal(req *ng.Request, find func(*ng.Request, time.Time) (dialogue, error)) (string, leftovers, error) {
+func (c *Call) signal(req *ng.Request) (string, leftovers, error) {
 	defer c.mu.Unlock()
 	now := time.Now()
-	d, err := find(req, now)
-	if err != nil {
-		return "", leftovers{}, err
+	planned := req
+	var d dialogue
+	if req.Command == ng.CommandAnswer {
+		var fresh bool
+		var err error
+		if d, fresh, err = c.answerDialogue(req, now); err != nil {
+			return "", leftovers{}, err
+		}
+		if fresh { // nothing was offered, so there is nothing to compare with
+			offer := *req
+			offer.Command = ng.CommandOffer
+			planned = &offer
+		}
+	} else {
+		d = c.offerDialogue(req, now)
 	}
 	if c.crowded(d) {
 		return "", leftovers{}, fmt.Errorf("%w: too many parties", ng.ReasonInvalidAssociation)
 	}
 	from, to := d.from.forOffer(), d.to.forOffer()
-	if req.Command == ng.CommandAnswer || req.Flags.Has(ng.FlagFragment) {
+	if planned.Command == ng.CommandAnswer || req.Flags.Has(ng.FlagFragment) {
 		from, to = d.from.latest(), d.to.latest()
 	}
-	plan, err := negotiate.NewPlan(req, from.snapshot, to.snapshot, *c.registry.negotiate.Load())
+	plan, err := negotiate.NewPlan(planned, from.snapshot, to.snapshot, *c.registry.negotiate.Load())
 	switch {
 	case err != nil:
 		return "", leftovers{}, err
@@ -111,6 +134,9 @@ func (c *Call) signal(req *ng.Request, find func(*ng.Request, time.Time) (dialog
 	if len(req.Codec.Transcode) > 0 {
 		c.log.Warn("no transcoding: the parties have to share a codec", zap.Strings("transcode", req.Codec.Transcode))
 	}
+	if !req.Flags.Has(ng.FlagPortLatching) {
+		to.medias = withoutMoved(to.medias, from.snapshot.Sides, plan)
+	}
 	need := &provision{call: c, tos: req.TOS}
 	body, err := need.execute(d, &from, &to, plan)
 	if err != nil {
@@ -118,11 +144,26 @@ func (c *Call) signal(req *ng.Request, find func(*ng.Request, time.Time) (dialog
 		return "", leftovers{}, err
 	}
 	old := append(slices.Clone(d.from.all()), d.to.all()...)
-	if d.testator != nil {
-		old = append(old, d.testator.all()...)
-	}
 	c.commit(req, d, from, to, now)
 	return body, unused(old, c.parties), nil
+}
+
+// withoutMoved returns the medias of a receiver without those whose other end
+// says that it is somewhere else now: they get new ports, as in rtpengine, so
+// that late packets of the one stream do not run into the other. With ICE or
+// keys of a handshake the ports are part of what was agreed, and stay.
+func withoutMoved(medias []*media, before []negotiate.Side, plan *negotiate.Plan) []*media {
+	medias = slices.Clone(medias)
+	for i := range medias {
+		if i >= len(before) || i >= len(plan.From.Sides) || medias[i].ice != nil || medias[i].dtls != nil {
+			continue
+		}
+		was, is := before[i].Remote.RTP, plan.From.Sides[i].Remote.RTP
+		if was.IsValid() && is.IsValid() && was != is {
+			medias[i] = &media{sdes: medias[i].sdes}
+		}
+	}
+	return medias
 }
 
 // warnOfInterfaces says so if a direction names interfaces that are not there:
@@ -238,9 +279,7 @@ func (c *Call) commit(req *ng.Request, d dialogue, from, to terms, now time.Time
 	if answered {
 		c.settleKeys(d.from, d.to)
 	}
-	for _, p := range c.parties {
-		c.compileRoutes(p)
-	}
+	c.compile()
 	if answered {
 		c.connect(d.from)
 		c.connect(d.to)

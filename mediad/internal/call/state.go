@@ -11,12 +11,10 @@ import (
 	"github.com/tandem-sbc/tandem/pkg/sdp"
 )
 
-const subscriptionOfferAnswer = "offer/answer"
-
-// Query executes the command query. With a from-tag only that party and those
-// it talks to are told of. The error is an ng.Reason.
+// Query executes the command query. With a to-tag or else a from-tag only that
+// party and those it hears are told of. The error is an ng.Reason.
 func (r *Registry) Query(req *ng.Request) (*ng.CallState, error) {
-	if req.CallID == "" {
+	if !req.HasCallID() {
 		return nil, ng.ReasonNoCallID
 	}
 	c := r.find(req.CallID)
@@ -24,14 +22,18 @@ func (r *Registry) Query(req *ng.Request) (*ng.CallState, error) {
 		return nil, ng.ReasonUnknownCallID
 	}
 	defer c.mu.Unlock()
-	if req.FromTag == "" {
+	tag := req.ToTag
+	if tag == "" {
+		tag = req.FromTag
+	}
+	if tag == "" {
 		return c.stateLocked(nil), nil
 	}
 	wanted := make(map[*party]bool)
-	if p := c.partyByTag(req.FromTag); p != nil {
+	if p := c.partyByTag(tag); p != nil {
 		wanted[p] = true
-		for _, q := range c.partners(p) {
-			wanted[q] = req.ToTag == "" || q.hasTag(req.ToTag)
+		for _, s := range p.subscriptions {
+			wanted[s.source] = true
 		}
 	}
 	return c.stateLocked(wanted), nil
@@ -60,12 +62,11 @@ func (c *Call) stateLocked(wanted map[*party]bool) *ng.CallState {
 
 // names gives each party the key that it has in a reply.
 func (c *Call) names() map[*party]string {
-	names, nameless := make(map[*party]string), 0
+	names := make(map[*party]string)
 	for _, p := range c.parties {
 		names[p] = p.tag
 		if p.tag == "" {
-			nameless++
-			names[p] = fmt.Sprintf("<untagged %d>", nameless)
+			names[p] = fmt.Sprintf("<untagged %d>", p.number)
 		}
 	}
 	return names
@@ -73,22 +74,17 @@ func (c *Call) names() map[*party]string {
 
 func (c *Call) partyState(p *party, sum *ng.CallState) *ng.TagState {
 	t := &ng.TagState{
-		Tag: p.tag, ViaBranch: p.viaBranch, Aliases: p.aliases, Label: p.label, Created: p.created.Unix(),
+		Tag: p.tag, ViaBranch: p.viaBranch, Label: p.label, Created: p.created.Unix(),
 	}
-	if p.peer != nil {
-		t.DialogueTo = p.peer.tag
+	for _, s := range p.subscriptions {
+		t.Subscriptions = append(t.Subscriptions, ng.Subscription{Tag: s.source.tag, Type: s.kind()})
 	}
-	for _, q := range c.partners(p) {
-		if c.listens(p, q) && q.peer == p {
-			t.Subscriptions = append(t.Subscriptions, ng.Subscription{Tag: q.tag, Type: subscriptionOfferAnswer})
-		}
-		if c.listens(q, p) && p.peer == q {
-			t.Subscribers = append(t.Subscribers, ng.Subscription{Tag: q.tag, Type: subscriptionOfferAnswer})
-		}
+	for _, s := range p.subscribers {
+		t.Subscribers = append(t.Subscribers, ng.Subscription{Tag: s.listener.tag, Type: s.kind()})
 	}
 	for i, m := range p.present.medias {
 		state := m.state(i, sum)
-		if p.peer != nil && c.listens(p, p.peer) && i < len(p.peer.present.medias) {
+		if p.peer != nil && i < len(p.peer.present.medias) {
 			state.EgressSSRCs = p.peer.present.medias[i].ssrcs()
 		}
 		t.Medias = append(t.Medias, state)

@@ -4,7 +4,6 @@ package control
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/tandem-sbc/tandem/mediad/internal/call"
@@ -21,16 +20,20 @@ type Config struct {
 	// CLI executes a line of the CLI and returns what it prints; nil = the
 	// command cli is not served.
 	CLI func(line string) string
-	Log *zap.Logger
+	// Templates returns the flags that stand before those of a request, by name:
+	// "default", a command, or what its key "template" says; nil = none.
+	Templates func() map[string]string
+	Log       *zap.Logger
 }
 
 // Handler is an ng.Handler.
 type Handler struct {
-	calls   *call.Registry
-	metrics *metrics.Source
-	cli     func(string) string
-	log     *zap.Logger
-	noisy   *zap.Logger // for what a client can repeat at will
+	calls     *call.Registry
+	metrics   *metrics.Source
+	cli       func(string) string
+	templates func() map[string]string
+	log       *zap.Logger
+	noisy     *zap.Logger // for what a client can repeat at will
 }
 
 var _ ng.Handler = (*Handler)(nil)
@@ -38,7 +41,7 @@ var _ ng.Handler = (*Handler)(nil)
 // New returns a handler.
 func New(cfg Config) *Handler {
 	return &Handler{
-		calls: cfg.Calls, metrics: cfg.Metrics, cli: cfg.CLI,
+		calls: cfg.Calls, metrics: cfg.Metrics, cli: cfg.CLI, templates: cfg.Templates,
 		log: cfg.Log, noisy: telemetry.Sampled(cfg.Log, 10, time.Second),
 	}
 }
@@ -47,6 +50,9 @@ func New(cfg Config) *Handler {
 // as it was.
 func (h *Handler) Handle(_ context.Context, req *ng.Request) ng.Reply {
 	start := time.Now()
+	if h.templates != nil {
+		req = req.WithTemplates(h.templates())
+	}
 	if len(req.Unknown) > 0 {
 		h.noisy.Warn("not understood in command", zap.String("command", string(req.Command)),
 			zap.String("call-id", req.CallID), zap.Strings("ignored", req.Unknown))
@@ -77,11 +83,35 @@ func (h *Handler) execute(req *ng.Request) ng.Reply {
 		return h.list(req)
 	case ng.CommandStatistics:
 		return h.statistics()
-	case "":
-		return ng.Fail(ng.ReasonNoCommand)
+	case ng.CommandCLI, "CLI":
+		return h.command(req)
 	}
-	if req.Command.Known() {
-		return &ng.Failure{Reason: ng.Reason(fmt.Sprintf("Command %q is not served by this version", req.Command))}
+	return h.executeMedia(req)
+}
+
+// executeMedia executes the commands about the media of a call.
+func (h *Handler) executeMedia(req *ng.Request) ng.Reply {
+	switch req.Command {
+	case ng.CommandBlockMedia, ng.CommandUnblockMedia, ng.CommandSilenceMedia, ng.CommandUnsilenceMedia,
+		ng.CommandBlockDTMF, ng.CommandUnblockDTMF, ng.CommandStartForwarding, ng.CommandStopForwarding:
+		return h.block(req)
+	case ng.CommandPublish:
+		return h.publish(req)
+	case ng.CommandSubscribeRequest:
+		return h.subscribeRequest(req)
+	case ng.CommandSubscribeAnswer:
+		return h.subscribeAnswer(req)
+	case ng.CommandUnsubscribe:
+		return h.unsubscribe(req)
+	case ng.CommandConnect, ng.CommandMesh, ng.CommandInjectStart, ng.CommandInjectStop:
+		return h.connect(req)
+	case ng.CommandCreate:
+		return h.create(req)
+	case ng.CommandCreateAnswer:
+		return h.createAnswer(req)
+	case ng.CommandStartRecording, ng.CommandStopRecording, ng.CommandPauseRecording,
+		ng.CommandPlayMedia, ng.CommandStopMedia, ng.CommandPlayDTMF, ng.CommandTransform:
+		return h.later(req)
 	}
 	return ng.Fail(ng.ReasonUnknownCommand)
 }

@@ -28,29 +28,45 @@ func newHandler() (*Handler, *observer.ObservedLogs) {
 
 func TestReplies(t *testing.T) {
 	h, _ := newHandler()
-	fatal := ng.FlagsOf(ng.FlagFatal)
+	fatal, below := ng.FlagsOf(ng.FlagFatal), -1
 	for _, c := range []struct {
 		req  ng.Request
 		want ng.Reply
 	}{
 		{ng.Request{Command: ng.CommandPing}, &ng.Pong{}},
-		{ng.Request{}, &ng.Failure{Reason: ng.ReasonNoCommand}},
+		{ng.Request{}, &ng.Failure{Reason: ng.ReasonUnknownCommand}},
 		{ng.Request{Command: "dance"}, &ng.Failure{Reason: ng.ReasonUnknownCommand}},
 		{ng.Request{Command: "Ping"}, &ng.Failure{Reason: ng.ReasonUnknownCommand}}, // names are exact
-		{ng.Request{Command: ng.CommandPlayMedia}, &ng.Failure{Reason: `Command "play media" is not served by this version`}},
-		{ng.Request{Command: ng.CommandOffer}, &ng.Failure{Reason: ng.ReasonNoCallID}},
+		{ng.Request{Command: ng.CommandPlayMedia}, &ng.Failure{Reason: ng.ReasonNoCallID}},
+		{ng.Request{Command: ng.CommandPlayMedia, CallID: "x"}, &ng.Failure{Reason: ng.ReasonUnknownCall}},
+		{ng.Request{Command: ng.CommandStartRecording, CallID: "x"}, &ng.Failure{Reason: ng.ReasonUnknownCallID}},
+		{ng.Request{Command: ng.CommandTransform}, &ng.Failure{Reason: "Transcoding is not available in this version"}},
+		{ng.Request{Command: ng.CommandBlockMedia}, &ng.Failure{Reason: ng.ReasonNoCallID}},
+		{ng.Request{Command: ng.CommandBlockDTMF, CallID: "x"}, &ng.Failure{Reason: ng.ReasonUnknownCall}},
+		{ng.Request{Command: ng.CommandSubscribeRequest, CallID: "x"}, &ng.Failure{Reason: ng.ReasonUnknownCall}},
+		{ng.Request{Command: ng.CommandSubscribeAnswer}, &ng.Failure{Reason: ng.ReasonNoCallID}},
+		{ng.Request{Command: ng.CommandUnsubscribe, CallID: "x"}, &ng.Failure{Reason: ng.ReasonUnknownCall}},
+		{ng.Request{Command: ng.CommandPublish, CallID: "x"}, &ng.Failure{Reason: ng.ReasonNoSDP}},
+		{ng.Request{Command: ng.CommandConnect}, &ng.Failure{Reason: ng.ReasonNoCallID}},
+		{ng.Request{Command: ng.CommandCreateAnswer, CallID: "x"}, &ng.Failure{Reason: ng.ReasonNoSDP}},
+		{ng.Request{Command: ng.CommandCLI, Body: "list"}, &ng.Failure{Reason: ng.ReasonUnknownCommand}},
+		{ng.Request{Command: ng.CommandOffer}, &ng.Failure{Reason: ng.ReasonNoSDP}},
+		{ng.Request{Command: ng.CommandOffer, Empty: ng.GivenSDP}, &ng.Failure{Reason: ng.ReasonNoCallID}},
+		{ng.Request{Command: ng.CommandOffer, SDP: "v=0", Empty: ng.GivenCallID}, &ng.Failure{Reason: ng.ReasonNoFromTag}},
 		{ng.Request{Command: ng.CommandAnswer, CallID: "x", FromTag: "a", ToTag: "b", SDP: "v=0"}, &ng.Failure{Reason: ng.ReasonUnknownCallID}},
 		{ng.Request{Command: ng.CommandQuery, CallID: "x"}, &ng.Failure{Reason: ng.ReasonUnknownCallID}},
 		{ng.Request{Command: ng.CommandDelete}, &ng.Failure{Reason: ng.ReasonNoCallID}},
 		{ng.Request{Command: ng.CommandDelete, CallID: "x"}, &ng.CallReply{Warning: string(ng.ReasonNoMatchingTags)}},
 		{ng.Request{Command: ng.CommandDelete, CallID: "x", Flags: fatal}, &ng.Failure{Reason: ng.ReasonNoMatchingTags}},
 		{ng.Request{Command: ng.CommandList}, &ng.ListReply{Calls: []string{}}},
+		{ng.Request{Command: ng.CommandList, Limit: new(int)}, &ng.ListReply{Calls: []string{}}},
+		{ng.Request{Command: ng.CommandList, Limit: &below}, &ng.Failure{Reason: ng.ReasonBadLimit}},
 	} {
 		require.Equal(t, c.want, h.Handle(context.Background(), &c.req), "%+v", c.req.Command)
 	}
 	ping, failed := h.metrics.Commands.Total(ng.CommandPing)
 	require.EqualValues(t, 1, ping)
-	require.EqualValues(t, 9, failed)
+	require.EqualValues(t, 24, failed)
 	deletes, _ := h.metrics.Commands.Total(ng.CommandDelete)
 	require.EqualValues(t, 3, deletes)
 }

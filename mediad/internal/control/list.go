@@ -10,5 +10,8 @@ func (h *Handler) list(req *ng.Request) ng.Reply {
 	if req.Limit != nil {
 		limit = *req.Limit
 	}
+	if limit < 0 {
+		return ng.Fail(ng.ReasonBadLimit)
+	}
 	return &ng.ListReply{Calls: h.calls.List(limit)}
 }

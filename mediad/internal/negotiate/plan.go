@@ -29,6 +29,7 @@ type Options struct {
 	Learning    ng.EndpointLearning // default; LearningAbsent = heuristic
 	Instance    string              // names this daemon in the marker of loop protect
 	Suites      []string            // SDES suites in order of preference; nil = DefaultSuites
+	Software    string              // --software-id: s= of bodies of our own; empty = "rtpengine"
 }
 
 // maxMedias bounds the m= lines of a body, since each costs ports.
