@@ -56,6 +56,7 @@ func law() []rule {
 			packages: "mediad/internal/negotiate", may: []string{"ng-protocol", "pkg/sdp"},
 			never: []string{"net", "os", "sync", "time", "go.uber.org/zap"},
 		},
+		{packages: "mediad/internal/teardown", may: []string{"pkg/telemetry"}},
 		{packages: "mediad/internal/limits", may: []string{"ng-protocol"}},
 		{packages: "mediad/internal/ports", may: []string{"pkg/udp"}},
 		{packages: "mediad/internal/secure", may: leaves},
