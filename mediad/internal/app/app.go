@@ -17,6 +17,7 @@ import (
 	"github.com/tandem-sbc/tandem/mediad/internal/ports"
 	"github.com/tandem-sbc/tandem/mediad/internal/secure"
 	"github.com/tandem-sbc/tandem/mediad/internal/settings"
+	ng "github.com/tandem-sbc/tandem/ng-protocol"
 	"github.com/tandem-sbc/tandem/pkg/telemetry"
 	"github.com/tandem-sbc/tandem/pkg/udp"
 	"go.uber.org/zap"
@@ -94,7 +95,7 @@ func New(cfg Config) (*App, error) {
 	a.calls = call.NewRegistry(call.Config{
 		Ports: a.ports, Engine: a.engine, Certificate: certificate,
 		Negotiate: a.negotiateOptions(s),
-		Limits:    a.limits, Admit: a.monitor.Admit,
+		Limits:    a.limits, Admit: a.admit,
 		Log:     log,
 		DTLSMTU: s.DTLS.MTU,
 		Pion:    telemetry.PionFactory{Log: log},
@@ -103,6 +104,16 @@ func New(cfg Config) (*App, error) {
 		return nil, errors.Join(err, a.engine.Close())
 	}
 	return a, nil
+}
+
+// admit returns nil if there is room for one more call. More calls than pairs of
+// ports could not carry media: without this bound, calls whose media are all
+// refused would take memory until they time out.
+func (a *App) admit(calls int) error {
+	if calls >= a.ports.Capacity() {
+		return ng.ReasonOutOfPorts
+	}
+	return a.monitor.Admit(calls)
 }
 
 // Start begins to execute commands.

@@ -230,6 +230,7 @@ func TestSharedPool(t *testing.T) {
 	_, err = r.Allocate("in", AnyFamily)
 	require.ErrorIs(t, err, ErrNoPorts)
 	require.Equal(t, 2, r.Stats()[1].Used)
+	require.Equal(t, 2, r.Capacity(), "two names of one pool")
 	p.Release()
 	q.Release()
 }

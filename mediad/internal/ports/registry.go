@@ -22,6 +22,7 @@ type table struct {
 	names  []string // in configured order
 	byName map[string][]entry
 	pools  map[poolKey]*pool
+	pairs  int // of all pools
 }
 
 // entry is one address of an interface. Interfaces with the same local address and ports, told apart by what they advertise, share a pool.
@@ -81,6 +82,9 @@ func newTable(interfaces []Interface, opt Options, before map[poolKey]*pool) (*t
 			}
 			t.byName[ifc.Name] = append(t.byName[ifc.Name], entry{a, p})
 		}
+	}
+	for _, p := range t.pools {
+		t.pairs += p.stats(time.Now()).Total
 	}
 	return t, nil
 }
@@ -235,6 +239,9 @@ func (e entry) allocate(name string, now time.Time) (*Pair, error) {
 	pair.Interface, pair.Address = name, e.address
 	return pair, nil
 }
+
+// Capacity is how many pairs there are in all, taken or not.
+func (r *Registry) Capacity() int { return r.current.Load().pairs }
 
 // Stats of all pools, for metrics. Interfaces that share a pool show the same numbers.
 func (r *Registry) Stats() []Stats {
