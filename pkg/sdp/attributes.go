@@ -1,6 +1,7 @@
 package sdp
 
 import (
+	"encoding/hex"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -18,7 +19,26 @@ func ParseFingerprint(value string) (Fingerprint, bool) {
 	if len(f) != 2 {
 		return Fingerprint{}, false
 	}
-	return Fingerprint{Hash: strings.ToLower(f[0]), Value: strings.ToUpper(f[1])}, true
+	print := Fingerprint{Hash: strings.ToLower(f[0]), Value: strings.ToUpper(f[1])}
+	digest, err := hex.DecodeString(strings.ReplaceAll(print.Value, ":", ""))
+	return print, err == nil && len(digest) > 0 && len(digest) == print.size() && len(print.Value) == 3*len(digest)-1
+}
+
+// size is the length of the digest in bytes, 0 for an unknown hash.
+func (f Fingerprint) size() int {
+	switch f.Hash {
+	case "sha-1":
+		return 20
+	case "sha-224":
+		return 28
+	case "sha-256":
+		return 32
+	case "sha-384":
+		return 48
+	case "sha-512":
+		return 64
+	}
+	return 0
 }
 
 // String returns the value of a=fingerprint.

@@ -2,6 +2,7 @@ package sdp
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -121,11 +122,14 @@ func TestCrypto(t *testing.T) {
 }
 
 func TestSmallAttributes(t *testing.T) {
-	f, ok := ParseFingerprint("SHA-256 ab:cd")
+	digest := strings.Repeat("ab:", 19) + "cd"
+	f, ok := ParseFingerprint("SHA-1 " + digest)
 	require.True(t, ok)
-	require.Equal(t, "sha-256 AB:CD", f.String())
-	_, ok = ParseFingerprint("sha-256")
-	require.False(t, ok)
+	require.Equal(t, "sha-1 "+strings.ToUpper(digest), f.String())
+	for _, bad := range []string{"sha-1", "sha-256 " + digest, "sha-1 " + digest + ":00", "sha-1 zz:" + digest[3:], "md5 " + digest[:47], "sha-1 " + strings.ReplaceAll(digest, ":", "")} {
+		_, ok = ParseFingerprint(bad)
+		require.False(t, ok, bad)
+	}
 
 	for _, s := range []Setup{SetupActive, SetupPassive, SetupActPass, SetupHoldConn} {
 		require.Equal(t, s, ParseSetup(" "+s.String()))

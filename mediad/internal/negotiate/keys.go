@@ -17,22 +17,22 @@ func (p *Plan) offerKeys(i int) {
 		to.Local.stopKeys()
 		return
 	}
-	withSDES := !p.req.SDES.Off
-	withDTLS := p.req.DTLS != ng.DTLSOff && (sdes.Chosen == 0 || !withSDES)
+	withSDES := !p.req.SDES.Off && !sdes.Declined
+	withDTLS := p.req.DTLS != ng.DTLSOff && (sdes.Chosen == 0 || !withSDES || d.Role != DTLSNone)
 	if withDTLS {
 		if d.Role == DTLSNone {
 			d.Generation++
 			d.Role = DTLSUndecided
 		}
 		d.Passive = p.req.DTLS == ng.DTLSPassive || p.opts.DTLSPassive && p.req.DTLS != ng.DTLSActive
-		p.setHash(d)
+		p.setHash(d, &to.Remote)
 	} else {
 		d.stop()
 	}
 	if withSDES {
 		offerSDES(to, &from.Remote, p.req, &p.opts)
 	} else {
-		*sdes = LocalSDES{}
+		*sdes = LocalSDES{Declined: sdes.Declined}
 	}
 }
 
@@ -45,13 +45,14 @@ func (p *Plan) takeKeys(i int) {
 		side.Local.stopKeys()
 		return
 	}
-	avoid := (p.req.SDES.Prefer || p.req.DTLSReverse == ng.DTLSOff) && len(side.Remote.Crypto) > 0
-	if len(side.Remote.Fingerprints) == 0 || avoid {
+	avoid := p.req.SDES.Prefer && len(side.Remote.Crypto) > 0
+	offers := side.Remote.offersDTLS() || d.Role != DTLSNone && len(side.Remote.Fingerprints) > 0
+	if !offers || avoid {
 		d.stop()
 		takeSDES(side, p.req, &p.opts)
 		return
 	}
-	*sdes = LocalSDES{}
+	*sdes = LocalSDES{Declined: true}
 	switch p.req.DTLSReverse {
 	case ng.DTLSPassive:
 		d.Passive = true
@@ -66,7 +67,7 @@ func (p *Plan) takeKeys(i int) {
 		d.Generation++
 		d.Role = DTLSUndecided
 	}
-	p.setHash(d)
+	p.setHash(d, &side.Remote)
 }
 
 // answerKeys settles how media i is protected on both sides for an answer.
@@ -78,6 +79,7 @@ func (p *Plan) answerKeys(i int) {
 	case !from.Local.secured():
 	case d.Role != DTLSNone && len(from.Remote.Fingerprints) > 0:
 		from.Local.SDES.Chosen, from.Local.SDES.RemoteTag, from.Local.SDES.Suite = 0, 0, ""
+		answerSDES(from) // what is offered beside DTLS next time
 		p.answerDTLS(i)
 	case answerSDES(from):
 		d.stop()
@@ -102,7 +104,7 @@ func (p *Plan) answerKeys(i int) {
 			d.Role = DTLSPassive
 		}
 	}
-	p.setHash(d)
+	p.setHash(d, &to.Remote)
 }
 
 // answerDTLS settles our role towards the answerer of media i.
@@ -158,6 +160,12 @@ func (p *Plan) answerOpportunistic(from, to *Side) {
 	}
 }
 
+// offersDTLS reports whether the party can do DTLS. Without a role it does not,
+// as in rtpengine.
+func (r *Remote) offersDTLS() bool {
+	return len(r.Fingerprints) > 0 && r.Setup != sdp.SetupAbsent && r.Setup != sdp.SetupHoldConn
+}
+
 func (r *Remote) hasKeys() bool { return len(r.Crypto) > 0 || len(r.Fingerprints) > 0 }
 
 func (r *Remote) opportunistic() bool {
@@ -188,8 +196,12 @@ func otherIdentity(before, now *Remote) bool {
 	})
 }
 
-// setHash chooses the hash of our fingerprint.
-func (p *Plan) setHash(d *LocalDTLS) {
+// setHash chooses the hash of our fingerprint: that of the flag, or as in the
+// SDP of the party like.
+func (p *Plan) setHash(d *LocalDTLS, like *Remote) {
+	if len(like.Fingerprints) > 0 {
+		d.Hash = like.Fingerprints[0].Hash
+	}
 	switch p.req.DTLSFingerprint {
 	case "sha-1", "sha-224", "sha-256", "sha-384", "sha-512":
 		d.Hash = p.req.DTLSFingerprint

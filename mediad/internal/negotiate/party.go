@@ -229,6 +229,8 @@ type LocalSDES struct {
 	// Refused are the suites of the party that must not be chosen.
 	Refused []string
 
+	Declined bool // the party has offered DTLS, so it is offered nothing else
+
 	Round int // counts the offers after an answer, which bring new keys
 
 	answered bool // the party has been given an answer

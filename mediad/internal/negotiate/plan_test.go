@@ -32,7 +32,8 @@ func planOf(t *testing.T, req ng.Request, attributes string, from, to Party) *Pl
 }
 
 const (
-	dtlsLines = "a=setup:actpass\r\na=fingerprint:sha-256 AA:BB\r\n"
+	digest32  = "00:11:22:33:44:55:66:77:88:99:00:BB:DD:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:00:BB:DD:DD:EE:" // but for the last byte
+	dtlsLines = "a=setup:actpass\r\na=fingerprint:sha-256 " + digest32 + "AA\r\n"
 	iceLines  = "a=ice-ufrag:abcd\r\na=ice-pwd:abcdefghijklmnopqrstuv\r\n"
 )
 
@@ -125,7 +126,7 @@ func TestDTLSAssociation(t *testing.T) {
 		"passive as before": {strings.Replace(dtlsLines, "actpass", "passive", 1), 1, DTLSActive},
 		"wants our role":    {strings.Replace(dtlsLines, "actpass", "active", 1), 2, DTLSUndecided},
 		"other certificate": {strings.Replace(dtlsLines, "AA", "CC", 1), 2, DTLSUndecided},
-		"one more":          {dtlsLines + "a=fingerprint:sha-512 AA:CC\r\n", 1, DTLSActive},
+		"one more":          {dtlsLines + "a=fingerprint:sha-512 " + digest32 + digest32 + "AA:AA\r\n", 1, DTLSActive},
 		"held":              {strings.Replace(dtlsLines, "actpass", "holdconn", 1), 1, DTLSActive},
 	} {
 		p := planOf(t, ng.Request{}, c.lines, a, b)
@@ -280,7 +281,7 @@ func TestBounds(t *testing.T) {
 
 	var many strings.Builder
 	for i := range 200 {
-		fmt.Fprintf(&many, "a=candidate:1 1 udp 1 192.0.2.1 %d typ host\r\na=fingerprint:sha-256 AA:%d\r\na=crypto:%d AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz\r\n", i+1, i, i+1)
+		fmt.Fprintf(&many, "a=candidate:1 1 udp 1 192.0.2.1 %d typ host\r\na=fingerprint:sha-256 %s%02X\r\na=crypto:%d AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz\r\n", i+1, digest32, i, i+1)
 	}
 	p := planOf(t, ng.Request{}, iceLines+many.String(), Party{}, Party{})
 	remote := &p.From.Sides[0].Remote
