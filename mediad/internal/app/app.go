@@ -185,7 +185,7 @@ func interfacesOf(n *settings.Network, log *zap.Logger) []ports.Interface {
 func (a *App) negotiateOptions(s *settings.Settings) negotiate.Options {
 	o := negotiate.Options{
 		SIPSource: s.Media.SIPSource, DTLSPassive: s.DTLS.Passive, Learning: s.Media.EndpointLearning,
-		Instance: a.instance, Rotate: a.ports.Rotate,
+		Instance: a.instance, Rotate: a.ports.Rotate, Software: s.Process.SoftwareID, RejectBlank: s.Media.RejectInvalidSDP,
 	}
 	for _, name := range a.ports.Names() {
 		i := negotiate.Interface{Name: name}

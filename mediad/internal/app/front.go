@@ -29,10 +29,13 @@ func newFront(a *App, c *settings.Control) (*front, error) {
 		return metrics.Traffic{Packets: packets, Bytes: bytes, Errors: faulty}
 	})
 	numbers := &metrics.Source{Calls: a.calls, Commands: metrics.NewCommands(), Rates: f.rates}
-	handler := control.New(control.Config{Calls: a.calls, Metrics: numbers, Log: a.log})
+	handler := control.New(control.Config{
+		Calls: a.calls, Metrics: numbers, Log: a.log,
+		Templates: func() map[string]string { return a.live.Load().Templates },
+	})
 	var err error
 	if f.ng, err = ngserver.New(ngserver.Config{
-		Listen: c.NG, ListenTCP: c.NGTCP, Handler: handler,
+		Listen: c.NG, ListenTCP: c.NGTCP, Handler: handler, Allow: a.allowed,
 		Log: telemetry.Slog(a.log.Named("ng")), TOS: c.TOS,
 	}); err != nil {
 		return nil, err
@@ -49,6 +52,9 @@ func newFront(a *App, c *settings.Control) (*front, error) {
 	}
 	return f, nil
 }
+
+// allowed reports whether a client may send commands.
+func (a *App) allowed(client netip.AddrPort) bool { return a.live.Load().Allows(client.Addr()) }
 
 func (f *front) start() {
 	f.rates.Start()

@@ -111,3 +111,19 @@ func TestAnswerMovesTheOfferer(t *testing.T) {
 	require.Equal(t, "both", q.To.Sides[0].Local.Interface)
 	require.Equal(t, "four", q.From.Sides[0].Local.Interface, "it has been told already")
 }
+
+// TestBlankLines end a body, unless they are to be an error.
+func TestBlankLines(t *testing.T) {
+	for body, blank := range map[string]bool{plainOffer: false, plainOffer + "\r\n": true, plainOffer + "\n": true} {
+		req := ng.Request{Command: ng.CommandOffer, SDP: body}
+		_, err := NewPlan(&req, Party{}, Party{}, placeOptions())
+		require.NoError(t, err)
+		o := placeOptions()
+		o.RejectBlank = true
+		if _, err = NewPlan(&req, Party{}, Party{}, o); blank {
+			require.ErrorIs(t, err, ng.ReasonSDPParse)
+		} else {
+			require.NoError(t, err)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	ng "github.com/tandem-sbc/tandem/ng-protocol"
 	"github.com/tandem-sbc/tandem/pkg/sdp"
@@ -28,6 +29,7 @@ type Options struct {
 	DTLSPassive bool                // --dtls-passive: prefer the passive role
 	Learning    ng.EndpointLearning // default; LearningAbsent = heuristic
 	Instance    string              // names this daemon in the marker of loop protect
+	RejectBlank bool                // --reject-invalid-sdp: a blank line in a body is an error
 	Suites      []string            // SDES suites in order of preference; nil = DefaultSuites
 	Software    string              // --software-id: s= of bodies of our own; empty = "rtpengine"
 }
@@ -75,6 +77,9 @@ func NewPlan(req *ng.Request, from, to Party, opts Options) (*Plan, error) {
 	if p.doc, err = parse(req.SDP); err != nil {
 		return nil, err
 	}
+	if opts.RejectBlank && hasBlankLine(req.SDP) {
+		return nil, fmt.Errorf("%w: a blank line", ng.ReasonSDPParse)
+	}
 	if p.isLooped() {
 		p.Untouched = true
 		return p, nil
@@ -111,6 +116,11 @@ func parse(body string) (*sdp.Document, error) {
 		return nil, fmt.Errorf("%w: %w", ng.ReasonSDPParse, err)
 	}
 	return doc, nil
+}
+
+// hasBlankLine reports whether there is a blank line in a body or at its end.
+func hasBlankLine(body string) bool {
+	return strings.Contains(strings.ReplaceAll(body, "\r\n", "\n"), "\n\n")
 }
 
 // CheckBody reports what is wrong with a body that no call is known for. The
@@ -186,7 +196,7 @@ func (p *Plan) offer(i int) {
 		p.setSource(&s.Local.Source)
 	}
 	from.Local.Source.Asymmetric = p.req.Flags.Has(ng.FlagAsymmetric)
-	p.offerMux(from, to, known)
+	p.offerMux(from, to)
 	p.offerICE(i, known)
 	p.offerKeys(i)
 	p.tell(from, to)

@@ -52,6 +52,12 @@ func addAllowed(s *Settings, text string) error {
 	return nil
 }
 
+// Allows reports whether a client at the address may send commands.
+func (c *Control) Allows(client netip.Addr) bool {
+	client = client.Unmap().WithZone("")
+	return len(c.Allow) == 0 || slices.ContainsFunc(c.Allow, func(p netip.Prefix) bool { return p.Contains(client) })
+}
+
 func parseListen(text string) ([]netip.AddrPort, error) {
 	text = strings.TrimSpace(text)
 	host, portText, err := net.SplitHostPort(text)

@@ -128,3 +128,18 @@ func TestSectionFaults(t *testing.T) {
 		}
 	}
 }
+
+func TestAllowed(t *testing.T) {
+	c := Control{}
+	if !c.Allows(netip.MustParseAddr("192.0.2.1")) {
+		t.Error("without a list everybody is allowed")
+	}
+	c.Allow = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fe80::/10")}
+	for text, want := range map[string]bool{
+		"10.1.2.3": true, "::ffff:10.1.2.3": true, "192.0.2.1": false, "::1": false, "fe80::1%eth0": true,
+	} {
+		if c.Allows(netip.MustParseAddr(text)) != want {
+			t.Errorf("%s: want %v", text, want)
+		}
+	}
+}

@@ -155,7 +155,7 @@ type Note struct {
 // Defaults returns rtpengine's defaults.
 func Defaults() Settings {
 	return Settings{
-		Process: Process{ConfigSection: "rtpengine", SoftwareID: "mediad"},
+		Process: Process{ConfigSection: "rtpengine", SoftwareID: "rtpengine"},
 		Log:     Log{Level: 6, Facility: "daemon", Name: "mediad"},
 		Kernel:  Kernel{Table: -1},
 		Network: Network{PortMin: 30000, PortMax: 40000},
