@@ -162,8 +162,12 @@ func (p *party) fingerprint() (string, error) {
 	return "sha-256 " + strings.ToUpper(text), err
 }
 
-// handshakeTime bounds a DTLS handshake; a client of the daemon may begin late.
-const handshakeTime = 5 * time.Second
+const (
+	handshakeTime = 5 * time.Second
+	// settleTime lets the daemon read the last flight of a server, for which no
+	// answer comes.
+	settleTime = 50 * time.Millisecond
+)
 
 // connect makes the DTLS handshake that the SDPs ask for (RFC 5763, 5764) on
 // the RTP port and takes its keys. The text tells how it went.
@@ -201,6 +205,9 @@ func (p *party) connect(fields map[string]string) (string, error) {
 	defer cancel()
 	if err := session.HandshakeContext(ctx); err != nil {
 		return "dtls result=failed role=" + role, nil
+	}
+	if role == "server" {
+		time.Sleep(settleTime)
 	}
 	name, err := p.takeKeys(role == "client")
 	return fmt.Sprintf("dtls result=ok role=%s fingerprint=%s profile=%s", role, match, name), err
