@@ -8,9 +8,10 @@ import (
 )
 
 // offerMux settles rtcp-mux (RFC 5761) of both sides for an offer. A receiver
-// that is known keeps what it has unless a flag says otherwise.
-func (p *Plan) offerMux(from, to *Side, known bool) {
+// that multiplexes already is offered it again whatever the offerer does.
+func (p *Plan) offerMux(from, to *Side) {
 	flags := p.req.RTCPMux
+	offers := flags.Has(ng.RTCPMuxOffer) || flags.Has(ng.RTCPMuxRequire)
 	l := &from.Local
 	if l.Raw {
 		to.Local.dropRTCP()
@@ -20,7 +21,7 @@ func (p *Plan) offerMux(from, to *Side, known bool) {
 	switch {
 	case flags.Has(ng.RTCPMuxReject):
 		l.RTCPMuxAnswer = MuxReject
-	case flags.Has(ng.RTCPMuxDemux), flags.Has(ng.RTCPMuxAccept), l.RTCPMux:
+	case flags.Has(ng.RTCPMuxDemux) && !offers, flags.Has(ng.RTCPMuxAccept), l.RTCPMux:
 		l.RTCPMuxAnswer = MuxAccept
 	default:
 		l.RTCPMuxAnswer = MuxFollow
@@ -31,13 +32,7 @@ func (p *Plan) offerMux(from, to *Side, known bool) {
 
 	t := &to.Local
 	agreed := t.RTCPMux
-	switch {
-	case flags.Has(ng.RTCPMuxOffer), flags.Has(ng.RTCPMuxRequire):
-		t.RTCPMuxOffered = true
-	case known && flags == 0: // as last time
-	default:
-		t.RTCPMuxOffered = from.Remote.RTCPMux && !flags.Has(ng.RTCPMuxDemux)
-	}
+	t.RTCPMuxOffered = offers || agreed || from.Remote.RTCPMux && !flags.Has(ng.RTCPMuxDemux)
 	t.RTCPMux = t.RTCPMuxOffered && (agreed || flags.Has(ng.RTCPMuxRequire))
 	t.RTCPPort = !t.RTCPMux
 	t.RTCPMuxAnswer = MuxFollow
@@ -50,7 +45,7 @@ func (p *Plan) answerMux(from, to *Side) {
 		return
 	}
 	required := l.RTCPMux && !l.RTCPPort
-	l.RTCPMux = l.RTCPMuxOffered && from.Remote.RTCPMux
+	l.RTCPMux = from.Remote.RTCPMux // some do it unasked
 	l.RTCPPort = !l.RTCPMux && !required
 
 	t.RTCPMux = to.Remote.RTCPMux &&

@@ -202,6 +202,10 @@ func (r *reader) endpoints(section *sdp.Section, port uint16, remote *Remote) er
 		if !ok {
 			return nil
 		}
+		if rtcp.Port == port { // says the same
+			remote.RTCPMux, remote.RTCP = true, remote.RTP
+			return nil
+		}
 		if other, ok := rtcp.Address.IP(); ok && !r.source.IsValid() {
 			ip = other
 		}
