@@ -196,7 +196,7 @@ func (p *Plan) offer(i int) {
 		p.setSource(&s.Local.Source)
 	}
 	from.Local.Source.Asymmetric = p.req.Flags.Has(ng.FlagAsymmetric)
-	p.offerMux(from, to, known)
+	p.offerMux(from, to)
 	p.offerICE(i, known)
 	p.offerKeys(i)
 	p.tell(from, to)
