@@ -42,12 +42,13 @@ func TestPlainCall(t *testing.T) {
 	require.Len(t, state.Tags, 2)
 	require.NotZero(t, state.RTP.Packets)
 	require.NotZero(t, state.RTCP.Packets)
-	require.Contains(t, state.SSRC, a.ssrc)
-	require.Equal(t, port(a.rtp), state.Tags["a"].Medias[0].Streams[0].Endpoint.Port)
+	stream := state.Tags["a"].Medias[0].Streams[0]
+	require.Equal(t, a.ssrc, stream.SSRC)
+	require.Equal(t, port(a.rtp), stream.Endpoint.Port)
 
 	reply := d.delete(&ng.Request{CallID: "call", FromTag: "a"})
 	require.Empty(t, reply.Warning)
-	require.Equal(t, state.SSRC[a.ssrc].Packets, reply.Call.SSRC[a.ssrc].Packets)
+	require.Equal(t, stream.Stats, reply.Call.Tags["a"].Medias[0].Streams[0].Stats)
 	require.Equal(t, string(ng.ReasonNoMatchingTags), d.delete(&ng.Request{CallID: "call"}).Warning)
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/tandem-sbc/tandem/mediad/internal/limits"
 	"github.com/tandem-sbc/tandem/mediad/internal/negotiate"
+	"github.com/tandem-sbc/tandem/mediad/internal/quality"
 	"go.uber.org/zap"
 )
 
@@ -25,6 +26,7 @@ type Call struct {
 	created  time.Time
 	operated operated // guarded by mu
 	log      *zap.Logger
+	quality  *quality.Table
 
 	mu         sync.Mutex // guards what follows, with everything that hangs on it
 	parties    []*party   // in order of appearance
@@ -39,6 +41,7 @@ type Call struct {
 	turns      int    // exchanges so far
 	blocks     blocks // of all parties
 	dropped    bool   // no media goes on (ng: drop-traffic)
+	cname      string // of RTCP reports of our own; empty = none are made
 }
 
 // party is one side of a call.
@@ -114,7 +117,7 @@ func (p *party) all() []*media {
 func newCall(r *Registry, id string, now time.Time) *Call {
 	return &Call{
 		registry: r, id: id, shard: maphash.String(r.seed, id), created: now, lastSignal: now,
-		log: r.cfg.Log.With(zap.String("call-id", id)),
+		log: r.cfg.Log.With(zap.String("call-id", id)), quality: quality.NewTable(r.cfg.MOS),
 	}
 }
 

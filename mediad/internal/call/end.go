@@ -131,12 +131,17 @@ func (r *Registry) end(c *Call, reason endReason) {
 		c.mu.Unlock()
 		return
 	}
+	record := c.record(reason, time.Now())
 	rest, sum := c.endLocked()
 	answered := c.answered
 	c.mu.Unlock()
 	rest.close(r)
 	r.forget(c) // not before: who no longer sees the call may count on its ports
 	r.totals.count(reason, answered, sum, time.Since(c.created))
+	r.totals.quality.add(c.quality.Sums())
+	if record != nil {
+		r.cfg.Report.Record(record)
+	}
 	c.log.Info("end", zap.String("reason", string(reason)), zap.Duration("duration", time.Since(c.created)),
 		zap.Uint64("packets", sum.packets), zap.Uint64("bytes", sum.bytes), zap.Uint64("errors", sum.errors),
 		zap.Int("media", sum.media), zap.Int("media-never-heard", sum.silent))

@@ -12,6 +12,8 @@ import (
 	"github.com/tandem-sbc/tandem/mediad/internal/limits"
 	"github.com/tandem-sbc/tandem/mediad/internal/negotiate"
 	"github.com/tandem-sbc/tandem/mediad/internal/ports"
+	"github.com/tandem-sbc/tandem/mediad/internal/quality"
+	"github.com/tandem-sbc/tandem/mediad/internal/report"
 	"github.com/tandem-sbc/tandem/mediad/internal/secure"
 	ng "github.com/tandem-sbc/tandem/ng-protocol"
 	"go.uber.org/zap"
@@ -19,15 +21,18 @@ import (
 
 // Config holds what calls are made of and what bounds them.
 type Config struct {
-	Ports       *ports.Registry
-	Engine      engine.Engine
-	Certificate *secure.Certificate
-	Negotiate   negotiate.Options
-	Limits      *limits.Live
-	Admit       func(calls int) error // whether there is room for another call; an ng.Reason
-	Log         *zap.Logger
-	DTLSMTU     int                   // of handshakes, in bytes; 0 = that of package secure
-	Pion        logging.LoggerFactory // for the libraries; nil = silence
+	Ports        *ports.Registry
+	Engine       engine.Engine
+	Certificate  *secure.Certificate
+	Negotiate    negotiate.Options
+	Limits       *limits.Live
+	Admit        func(calls int) error // whether there is room for another call; an ng.Reason
+	Log          *zap.Logger
+	MOS          quality.Model
+	RTCPInterval time.Duration         // between RTCP reports of our own
+	Report       *report.Reporter      // what the outside is told; nil = nothing
+	DTLSMTU      int                   // of handshakes, in bytes; 0 = that of package secure
+	Pion         logging.LoggerFactory // for the libraries; nil = silence
 }
 
 // tick is how often timers are looked at.
@@ -56,6 +61,7 @@ type totals struct {
 	regular, forced                         atomic.Uint64
 	packets, bytes, errors, zeroWay, oneWay atomic.Uint64
 	duration                                atomic.Uint64 // of ended calls, in µs
+	quality                                 qualityTotals
 	squares                                 atomic.Uint64 // of their durations, in s²/10⁶
 }
 

@@ -44,6 +44,7 @@ func (c *Call) compileRoutes(p *party) {
 				r.ControlOut = append(r.ControlOut, l.media.output(control, nil))
 			}
 			r.Drop = len(listeners) == 0
+			c.observe(p, i, r, listeners)
 			s.SetRoute(r)
 			m.routeFurther(component, r, handshakes)
 		}

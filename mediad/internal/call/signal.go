@@ -275,6 +275,7 @@ func (c *Call) commit(req *ng.Request, d dialogue, from, to terms, now time.Time
 		c.metadata = req.Metadata
 	}
 	c.operated.note(req)
+	c.generate(req)
 	// Keys go into the routes; agents and handshakes need them in place.
 	if answered {
 		c.settleKeys(d.from, d.to)

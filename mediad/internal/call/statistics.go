@@ -1,10 +1,12 @@
 package call
 
 import (
+	"sync"
 	"time"
 
 	"github.com/tandem-sbc/tandem/mediad/internal/flow"
 	"github.com/tandem-sbc/tandem/mediad/internal/ports"
+	"github.com/tandem-sbc/tandem/mediad/internal/quality"
 )
 
 // add counts what a stream that is gone has received.
@@ -57,14 +59,33 @@ type Numbers struct {
 	Packets, Bytes, Errors uint64 // received from all peers
 	ZeroWay, OneWay        uint64 // answered calls without media at all, or from some side
 	Duration               time.Duration
-	DurationSquares        float64 // sum of the squares of the durations, in s²
-	MOS                    Sampled // mean opinion scores, 1–5, of all media
+	DurationSquares        float64      // sum of the squares of the durations, in s²
+	MOS                    Sampled      // mean opinion scores, 1–5, of all media
+	Quality                quality.Sums // of all reports judged; MOS is a part of it
 }
 
 // Sampled sums up samples.
 type Sampled struct {
 	Sum, Squares float64
 	Count        uint64
+}
+
+// qualityTotals are those of the calls that have ended.
+type qualityTotals struct {
+	mu   sync.Mutex
+	sums quality.Sums
+}
+
+func (t *qualityTotals) add(s quality.Sums) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.sums.Merge(s)
+}
+
+func (t *qualityTotals) load() quality.Sums {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.sums
 }
 
 // Ends counts ended calls by reason.
@@ -94,7 +115,9 @@ func (r *Registry) Numbers() Numbers {
 		c.mu.Lock()
 		c.numbers(&n, &live, now)
 		c.mu.Unlock()
+		n.Quality.Merge(c.quality.Sums())
 	}
+	n.Quality.Merge(t.quality.load())
 	return Numbers{
 		Uptime: now.Sub(t.started), Calls: len(calls), Medias: n.Medias, Active: n.Active,
 		Foreign: n.Foreign, IPv4: n.IPv4, IPv6: n.IPv6, Mixed: n.Mixed,
@@ -107,6 +130,8 @@ func (r *Registry) Numbers() Numbers {
 		ZeroWay: t.zeroWay.Load(), OneWay: t.oneWay.Load(),
 		Duration:        time.Duration(t.duration.Load()) * time.Microsecond,
 		DurationSquares: float64(t.squares.Load()) / 1e6,
+		MOS:             Sampled{n.Quality.MOS.Total, n.Quality.MOS.Squares, n.Quality.MOS.Samples},
+		Quality:         n.Quality,
 	}
 }
 

@@ -59,6 +59,9 @@ func (s *Stream) NewFurther(conn *udp.Conn, now time.Time) *Stream {
 	return f
 }
 
+// Opened is when learning was last opened: at the start, and by Reopen.
+func (s *Stream) Opened() time.Time { return time.Unix(0, s.opened.Load()) }
+
 // Conn is the stream's socket, for the engine.
 func (s *Stream) Conn() *udp.Conn { return s.conn }
 

@@ -1,0 +1,148 @@
+package call
+
+import (
+	"crypto/rand"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tandem-sbc/tandem/mediad/internal/flow"
+	"github.com/tandem-sbc/tandem/mediad/internal/report"
+	ng "github.com/tandem-sbc/tandem/ng-protocol"
+	"github.com/tandem-sbc/tandem/pkg/sdp"
+)
+
+// generate takes over whether the parties get RTCP of our own.
+func (c *Call) generate(req *ng.Request) {
+	switch req.GenerateRTCP {
+	case ng.SwitchOn:
+		if c.cname == "" {
+			c.cname = rand.Text()[:cnameLength]
+		}
+	case ng.SwitchOff:
+		c.cname = ""
+	}
+}
+
+// cnameLength makes our name unique enough for a session (RFC 7022 §4.2: 96
+// bits or more).
+const cnameLength = 20
+
+// observer reports what is heard of a party. It is a snapshot of names, since
+// the worker must not wait for the lock of the call.
+type observer struct {
+	to          *report.Reporter
+	callID, tag string
+	tags        []string // of all parties, the latest first
+}
+
+// Event reports a telephone event.
+func (o *observer) Event(e flow.Event, src netip.AddrPort, now time.Time) {
+	o.to.Event(report.Event{
+		CallID: o.callID, Tag: o.tag, Tags: o.tags, Source: src.Addr().Unmap(), At: now,
+		Code: e.Code, Volume: e.Volume, Duration: e.Duration,
+	})
+}
+
+// Control reports an RTCP packet.
+func (o *observer) Control(pkt []byte, src, dst netip.AddrPort, now time.Time) {
+	o.to.Control(o.callID, pkt, src, dst, now)
+}
+
+// observe lets the route of a media of p notice what concerns more than
+// forwarding, and make RTCP if the call is to.
+func (c *Call) observe(p *party, i int, r *flow.Route, listeners []listener) {
+	m := p.present.medias[i]
+	if r.Opaque {
+		return
+	}
+	r.Quality, r.Payloads = c.quality, m.payloads()
+	if c.registry.cfg.Report != nil {
+		r.Observer = &observer{to: c.registry.cfg.Report, callID: c.id, tag: p.tag, tags: c.tags()}
+	}
+	if c.cname == "" {
+		return
+	}
+	r.Report = c.report(m, c.speaker(p, m))
+	for n := range r.Media {
+		r.Media[n].Report = c.report(listeners[n].media, m)
+	}
+}
+
+// report says what RTCP the party of m gets, which hears the media of speaker,
+// nil if it hears nobody.
+func (c *Call) report(m, speaker *media) *flow.Report {
+	component := componentRTCP
+	if m.side.Local.RTCPMux {
+		component = componentRTP
+	}
+	r := &flow.Report{
+		Of: m.streams[componentRTP], To: m.output(component, nil), Interval: c.registry.cfg.RTCPInterval, Name: c.cname,
+	}
+	if speaker != nil {
+		r.Hears = speaker.streams[componentRTP]
+	}
+	return r
+}
+
+// speaker returns the media that the party hears on m, nil if there is none.
+func (c *Call) speaker(p *party, m *media) *media {
+	for _, s := range p.subscriptions {
+		if !s.heard() {
+			continue
+		}
+		for i, from := range s.source.present.medias {
+			if from.pair != nil && slices.Contains(s.receives(i), m) {
+				return from
+			}
+		}
+	}
+	return nil
+}
+
+// tags are those of all parties, the latest first, as rtpengine lists them.
+func (c *Call) tags() []string {
+	tags := make([]string, 0, len(c.parties))
+	for _, p := range slices.Backward(c.parties) {
+		if p.tag != "" {
+			tags = append(tags, p.tag)
+		}
+	}
+	return tags
+}
+
+// payloads describes the payload types that the party may send: those that it
+// was told, and those that it has named.
+func (m *media) payloads() *flow.Payloads {
+	out := &flow.Payloads{}
+	for _, list := range [][]sdp.Payload{m.side.Remote.Payloads, m.side.Local.Payloads} {
+		for _, p := range list {
+			pt := p.Type & 127
+			out.Clock[pt] = uint32(max(p.Clock, 0))
+			out.Events[pt] = strings.EqualFold(p.Encoding, "telephone-event")
+		}
+	}
+	return out
+}
+
+// codec names the codec that the party sends, empty as long as it sends none.
+func (m *media) codec() string {
+	if m.pair == nil {
+		return ""
+	}
+	st := m.streams[componentRTP].Statistics()
+	for _, source := range st.Sources {
+		if source.SSRC != st.SSRC {
+			continue
+		}
+		for _, list := range [][]sdp.Payload{m.side.Remote.Payloads, m.side.Local.Payloads} {
+			for _, p := range list {
+				if p.Type == source.PayloadType {
+					return codecName(p)
+				}
+			}
+		}
+	}
+	return ""
+}
