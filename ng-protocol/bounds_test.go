@@ -133,8 +133,8 @@ func TestRequestErrors(t *testing.T) {
 		{"{", ReasonBadJSON},
 		{"{}", ReasonNoCommand},
 		{`{"command":1}`, ReasonNoCommand},
-		{`{"command":"ping","x":null}`, ReasonBadJSONDictionary},
-		{`{"command":"ping","x":[1.5]}`, ReasonBadJSONDictionary},
+		{`{"command":"ping","x":null}`, ReasonBadBencode},
+		{`{"command":"ping","x":[1.5]}`, ReasonBadBencode},
 	} {
 		_, _, err := DecodeRequest([]byte(c.body))
 		if got := Fail(err).Reason; got != c.want {

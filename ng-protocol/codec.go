@@ -111,7 +111,7 @@ func decodeDictionary(body []byte, request bool) (map[string]any, Format, error)
 			return nil, FormatJSON, fmt.Errorf("%w: trailing bytes", ReasonBadJSON)
 		}
 		if request && hasNoBencode(m) {
-			return nil, FormatJSON, fmt.Errorf("%w: null or a fraction", ReasonBadJSONDictionary)
+			return nil, FormatJSON, fmt.Errorf("%w: null or a fraction", ReasonBadBencode)
 		}
 		for k, v := range m {
 			m[k] = plain(v)

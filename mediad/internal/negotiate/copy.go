@@ -30,7 +30,7 @@ type MediaLine struct {
 func NewSubscription(req *ng.Request, sources []Copied, subscriber Party, stamp int64, opts Options) (p *Plan, lines []MediaLine, err error) {
 	offer := *req
 	offer.Command = ng.CommandOffer
-	offer.AddressFamily = ng.FamilyAbsent
+	offer.AddressFamily, offer.Ptime = ng.FamilyAbsent, 0
 	for _, f := range []ng.Flag{ng.FlagInactive, ng.FlagFragment, ng.FlagReset, ng.FlagSIPSourceAddress} {
 		offer.Flags.Clear(f)
 	}
@@ -55,6 +55,9 @@ func NewSubscription(req *ng.Request, sources []Copied, subscriber Party, stamp 
 		if n == 0 {
 			out.WriteString(newSession(stamp, &opts))
 			offer.Replace |= ng.ReplaceOrigin
+		}
+		if doc, err = sdp.Parse(doc.Bytes()); err != nil { // with what prepare has added
+			return nil, nil, fmt.Errorf("%w: %w", ng.ReasonSDPCreate, err)
 		}
 		for _, section := range doc.Medias() {
 			writeCopy(&out, doc.Session(), section)
