@@ -24,7 +24,7 @@ type rank uint8
 
 const (
 	rankEqual    rank = iota // the endpoint in SDP
-	rankPrevious             // learned before this signalling, and SDP still says the same: a re-offer gives nobody a new chance
+	rankPrevious             // the address learned before this signalling, and SDP still says the same: a re-offer gives strangers no new chance
 	rankAddress              // the address in SDP, from another port
 	rankPort                 // the port in SDP, from another address
 	rankAny
@@ -55,6 +55,9 @@ func (s *Stream) refreshLatch(now time.Time) {
 			previous = netip.AddrPort{}
 		}
 		*l = latch{generation: g, rank: rankNone, previous: previous, current: previous}
+		if previous.IsValid() { // a stranger must not take it while its owner is silent, on hold for instance
+			l.rank = rankPrevious
+		}
 		l.until = time.Unix(0, s.opened.Load()).Add(learningTime)
 	}
 }
@@ -106,7 +109,7 @@ func (l *latch) rankOf(sdp, src netip.AddrPort) rank {
 	switch {
 	case src == sdp:
 		return rankEqual
-	case src == l.previous:
+	case src.Addr() == l.previous.Addr(): // from another port, too: a NAT may have a new one
 		return rankPrevious
 	case src.Addr() == sdp.Addr():
 		return rankAddress

@@ -19,12 +19,13 @@ type step struct {
 }
 
 const (
-	exact    = "192.0.2.10:4000" // = sipPhone
-	samePort = "203.0.113.1:4000"
-	sameAddr = "192.0.2.10:5000"
-	other    = "203.0.113.2:7000"
-	another  = "203.0.113.3:8000"
-	late     = 3*time.Second + time.Millisecond
+	exact     = "192.0.2.10:4000" // = sipPhone
+	samePort  = "203.0.113.1:4000"
+	sameAddr  = "192.0.2.10:5000"
+	other     = "203.0.113.2:7000"
+	another   = "203.0.113.3:8000"
+	otherPort = "203.0.113.2:7100"
+	late      = 3*time.Second + time.Millisecond
 )
 
 // TestLearning has the modes as rtpengine 10.5 was seen to behave, but for two cases where it is easier to lead astray: a packet after
@@ -88,13 +89,18 @@ func TestLearning(t *testing.T) {
 			{at: 10 * time.Second, reopen: true, sdp: "192.0.2.77:5000", from: another, to: another},
 			{at: 11 * time.Second, from: "192.0.2.77:5000", to: "192.0.2.77:5000"},
 		}},
-		{"reopen with the same endpoint lets the known peer win", Route{}, []step{
+		{"reopen with the same endpoint gives strangers no chance", Route{}, []step{
 			{at: 0, from: other, to: other}, {at: late, from: other, to: other},
-			{at: 10 * time.Second, reopen: true, from: another, to: another},
+			{at: 10 * time.Second, reopen: true, from: another, to: other},
 			{at: 11 * time.Second, from: other, to: other},
 			{at: 12 * time.Second, from: another, to: other},
 			{at: 13 * time.Second, from: another, to: other},
 			{at: 14 * time.Second, from: another, to: other},
+		}},
+		{"reopen with the same endpoint follows a NAT to another port", Route{}, []step{
+			{at: 0, from: other, to: other}, {at: late, from: other, to: other},
+			{at: 10 * time.Second, reopen: true, from: otherPort, to: otherPort},
+			{at: 11 * time.Second, from: exact, to: exact},
 		}},
 		{"reopen without a packet changes nothing", Route{Learning: Immediate}, []step{
 			{at: 0, from: other, to: other}, {at: time.Second, reopen: true, to: other}, {at: 2 * time.Second, from: another, to: another},
