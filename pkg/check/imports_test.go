@@ -50,7 +50,8 @@ func law() []rule {
 		{packages: "mediad/internal/control", may: []string{"mediad/internal/call", "mediad/internal/metrics", "ng-protocol", "pkg/..."}},
 		{packages: "mediad/internal/call", may: []string{
 			"mediad/internal/negotiate", "mediad/internal/ports", "mediad/internal/secure", "mediad/internal/connect",
-			"mediad/internal/flow", "mediad/internal/engine", "mediad/internal/limits", "ng-protocol", "pkg/...",
+			"mediad/internal/flow", "mediad/internal/engine", "mediad/internal/limits", "mediad/internal/quality",
+			"mediad/internal/report", "ng-protocol", "pkg/...",
 		}},
 		{
 			packages: "mediad/internal/negotiate", may: []string{"ng-protocol", "pkg/sdp"},

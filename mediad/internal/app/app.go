@@ -52,6 +52,7 @@ type App struct {
 	settings  *settings.Settings
 
 	monitor *limits.Monitor
+	exports *exports
 	engine  engine.Engine
 	calls   *call.Registry
 	front   *front
@@ -92,18 +93,29 @@ func New(cfg Config) (*App, error) {
 	if a.engine, err = sockets.New(sockets.Config{Workers: s.Network.Workers, OnPanic: contained}); err != nil {
 		return nil, err
 	}
+	if a.exports, err = newExports(s, a.notify, log); err != nil {
+		return nil, errors.Join(err, a.engine.Close())
+	}
 	a.calls = call.NewRegistry(call.Config{
 		Ports: a.ports, Engine: a.engine, Certificate: certificate,
 		Negotiate: a.negotiateOptions(s),
 		Limits:    a.limits, Admit: a.admit,
-		Log:     log,
+		Log: log,
+		MOS: model(s.Media.MOS), RTCPInterval: s.Media.RTCPInterval, Report: a.exports.Reporter,
 		DTLSMTU: s.DTLS.MTU,
 		Pion:    telemetry.PionFactory{Log: log},
 	})
 	if a.front, err = newFront(a, &s.Control); err != nil {
-		return nil, errors.Join(err, a.engine.Close())
+		return nil, errors.Join(err, a.exports.close(), a.engine.Close())
 	}
 	return a, nil
+}
+
+// notify hands a message to all ng clients that are connected.
+func (a *App) notify(d ng.Dict) {
+	if err := a.front.ng.Notify(d); err != nil {
+		a.log.Error("notification not encoded", zap.Error(err))
+	}
 }
 
 // admit returns nil if there is room for one more call. More calls than pairs of
@@ -129,7 +141,7 @@ func (a *App) Close() error {
 	err := a.front.close()
 	a.monitor.Close()
 	a.calls.Close()
-	return errors.Join(err, a.engine.Close())
+	return errors.Join(err, a.exports.close(), a.engine.Close())
 }
 
 // checkKernel says what became of the wish for kernel forwarding.
