@@ -50,6 +50,11 @@ func answered(list, told []sdp.Payload) []sdp.Payload {
 	if len(kept) > 0 {
 		return kept
 	}
+	for _, c := range list {
+		if c.Type == told[0].Type {
+			return []sdp.Payload{c}
+		}
+	}
 	return told[:1:1]
 }
 

@@ -347,6 +347,7 @@ func (s *Side) release() {
 		Asked:     s.Local.Asked,
 		Family:    s.Local.Family,
 		MID:       s.Local.MID,
+		Payloads:  s.Local.Payloads,
 
 		Ptime:      s.Local.Ptime,
 		PtimeFixed: s.Local.PtimeFixed,
