@@ -142,7 +142,9 @@ func (s *LocalSDES) choose(line SDESLine, theirs int) {
 
 func (s *LocalSDES) refuses(suite string) bool { return slices.Contains(s.Refused, suite) }
 
-// answerSDES finds the line that the answerer took; false if none fits.
+// answerSDES finds the line that the answerer took; false if none fits. What it
+// says about encryption and authentication holds for its packets; ours are as
+// we have said.
 func answerSDES(side *Side) bool {
 	sdes := &side.Local.SDES
 	for _, c := range side.Remote.Crypto {
@@ -154,7 +156,6 @@ func answerSDES(side *Side) bool {
 			continue
 		}
 		l := &sdes.Lines[i]
-		l.UnencryptedSRTP, l.UnencryptedSRTCP, l.UnauthenticatedSRTP = c.UnencryptedSRTP, c.UnencryptedSRTCP, c.UnauthenticatedSRTP
 		sdes.Chosen, sdes.RemoteTag, sdes.Suite = l.Tag, c.Tag, c.Suite
 		return true
 	}

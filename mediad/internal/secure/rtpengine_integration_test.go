@@ -130,6 +130,9 @@ func TestInteroperation(t *testing.T) {
 		return
 	}
 	for _, suite := range Suites() {
+		if suite.facts().cipher == cipherNull {
+			continue // rtpengine 10.5 dies of the first packet
+		}
 		for _, parameters := range []string{"", "UNENCRYPTED_SRTP", "UNENCRYPTED_SRTCP", "UNAUTHENTICATED_SRTP", "MKI"} {
 			if parameters != "" && parameters != "MKI" && suite.facts().cipher == cipherGCM {
 				continue // AEAD has encryption and tag in one; rtpengine does not know what to do with these
@@ -158,11 +161,10 @@ func interoperate(t *testing.T, o *original, suite Suite, parameters string) {
 	if parameters == "MKI" {
 		own.MKI, parameters = []byte{0, 0, 1, 2}, ""
 	}
-	for _, k := range []*Key{&own, &theirs} {
-		k.UnencryptedSRTP = parameters == "UNENCRYPTED_SRTP"
-		k.UnencryptedSRTCP = parameters == "UNENCRYPTED_SRTCP"
-		k.UnauthenticatedSRTP = parameters == "UNAUTHENTICATED_SRTP"
-	}
+	// Parameters hold for the one who names them: rtpengine keeps to its own line.
+	own.UnencryptedSRTP = parameters == "UNENCRYPTED_SRTP"
+	own.UnencryptedSRTCP = parameters == "UNENCRYPTED_SRTCP"
+	own.UnauthenticatedSRTP = parameters == "UNAUTHENTICATED_SRTP"
 	answer, err := o.command(map[string]any{"command": "answer", "call-id": call, "from-tag": "a", "to-tag": "b",
 		"sdp": secured.body("RTP/SAVP", "a=crypto:"+line[1]+" "+suite.String()+" "+own.Inline(false)+" "+parameters+"\r\n")})
 	require.NoError(t, err)
