@@ -37,7 +37,7 @@ func start(t *testing.T, program string) conformance.Runner {
 			t.Logf("end of the log of %s:\n%s", program, log.Bytes()[max(0, log.Len()-2000):])
 		}
 	})
-	return conformance.Runner{Target: daemon.Target, Unordered: true}
+	return conformance.Runner{Target: daemon.Target}
 }
 
 func exceptions(t *testing.T, name string) conformance.Exceptions {

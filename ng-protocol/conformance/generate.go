@@ -367,7 +367,7 @@ func (d draw) answerKeys(keys map[string]any) map[string]any {
 		return map[string]any{}
 	}
 	out := map[string]any{}
-	for _, key := range []string{"ICE", "flags", "replace", "via-branch", "rtcp-mux", "rtpp-flags"} {
+	for _, key := range []string{"ICE", "flags", "replace", "via-branch", "rtcp-mux"} {
 		if v, ok := keys[key]; ok {
 			out[key] = v
 		}

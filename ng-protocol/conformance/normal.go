@@ -26,7 +26,7 @@ type transport struct {
 
 var number = regexp.MustCompile(`\b[0-9]{5}\b`)
 
-var tokens = regexp.MustCompile(`[^\s:|;,]+`)
+var tokens = regexp.MustCompile(`[^\s:|;,=\[\]]+`)
 
 // isSent tells whether the scenario has used the token itself.
 func (n *normalizer) isSent(token string) bool {
