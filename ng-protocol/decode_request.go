@@ -374,12 +374,12 @@ func (r *Request) applyList(k string, v any) bool {
 	case "sdp-media-remove":
 		each = collect(&r.SDPMediaRemove, strings.ToLower)
 	case "direction":
-		words, ok := list(v)
-		if !ok || len(words) > 2 {
+		names, ok := v.([]any)
+		if !ok || len(names) > 2 {
 			r.unknown(k, v)
 		}
-		for i, w := range words[:min(len(words), 2)] {
-			r.Direction[i] = w
+		for i, name := range names[:min(len(names), 2)] { // an empty one keeps its place
+			r.Direction[i], _ = text(name)
 		}
 		return true
 	case "received-from":
