@@ -36,22 +36,43 @@ func mosOf(s quality.Sample) ng.MOS {
 	}
 }
 
-// state describes the media and adds its counters to those of the call.
-func (m *media) state(index int, sum *ng.CallState) ng.MediaState {
-	side := &m.side
-	s := ng.MediaState{
-		Index: index + 1, Type: side.Remote.Type, Protocol: side.Local.Protocol,
-		Codec: m.codec(), Flags: m.flags(),
+// view is a media as replies show it.
+type view struct {
+	*media
+	party  *party
+	peer   *media // at the other end, nil if there is none
+	agreed bool   // by an answer
+	muxed  bool   // RTP and RTCP share the first port, or will unless an answer denies it
+}
+
+func (p *party) view(i int) view {
+	v := view{media: p.present.medias[i], party: p, agreed: p.present.agreed}
+	if p.peer != nil && i < len(p.peer.present.medias) {
+		v.peer = p.peer.present.medias[i]
 	}
-	if m.pair == nil {
+	local := &v.side.Local
+	v.muxed = local.RTCPMux || !v.agreed && (local.RTCPMuxOffered || v.side.Remote.RTCPMux)
+	return v
+}
+
+// known reports whether the party has described the media.
+func (m *media) known() bool { return m.side.Remote.Type != "" }
+
+// state describes the media and adds its counters to those of the call.
+func (v view) state(index int, sum *ng.CallState) ng.MediaState {
+	side := &v.side
+	s := ng.MediaState{
+		Index: index + 1, Type: side.Remote.Type, Protocol: side.Local.Protocol, Codec: v.codec(), Flags: v.flags(),
+	}
+	if !v.known() && v.peer != nil {
+		s.Type = v.peer.side.Remote.Type
+	}
+	if v.pair == nil {
 		return s
 	}
-	for component, stream := range m.streams {
-		if component == componentRTCP && side.Local.RTCPMux {
-			continue // RTCP is on the first port
-		}
+	for component, stream := range v.streams {
 		st := stream.Statistics()
-		s.Streams = append(s.Streams, m.streamState(component, stream, st))
+		s.Streams = append(s.Streams, v.stream(component, stream, st))
 		total := &sum.RTP
 		if component == componentRTCP {
 			total = &sum.RTCP
@@ -63,17 +84,16 @@ func (m *media) state(index int, sum *ng.CallState) ng.MediaState {
 	return s
 }
 
-func (m *media) streamState(component int, stream *flow.Stream, st flow.Statistics) ng.StreamState {
-	side := &m.side
-	local := m.streams[component].LocalAddr()
-	signalled := side.Remote.RTP
-	if component == componentRTCP {
-		signalled = side.Remote.RTCP
+func (v view) stream(component int, stream *flow.Stream, st flow.Statistics) ng.StreamState {
+	local := stream.LocalAddr()
+	signalled, current := v.endpoint(component), stream.Destination()
+	if !current.IsValid() {
+		current = signalled
 	}
 	s := ng.StreamState{
 		LocalPort: int(local.Port()), LocalAddress: local.Addr().String(), Family: familyName(local.Addr()),
-		Endpoint: endpointState(stream.Destination()), AdvertisedEndpoint: endpointState(signalled),
-		CryptoSuite: m.suite(component), Flags: m.streamFlags(component, stream),
+		Endpoint: endpointState(current), AdvertisedEndpoint: endpointState(signalled),
+		CryptoSuite: v.suite(component), Flags: v.streamFlags(component, stream),
 		LastPacket: st.LastPacket.Unix(), SSRC: st.SSRC,
 		Stats: ng.Counters{Packets: st.PacketsIn, Bytes: st.BytesIn, Errors: st.ErrorsIn},
 	}
@@ -81,6 +101,19 @@ func (m *media) streamState(component int, stream *flow.Stream, st flow.Statisti
 		s.LastPacket = stream.Opened().Unix()
 	}
 	return s
+}
+
+// endpoint is where the party has said that it wants the packets of a component.
+// Where RTCP shares the port of RTP, that is where it would go if it did not.
+func (m *media) endpoint(component int) netip.AddrPort {
+	rtp, rtcp := m.side.Remote.RTP, m.side.Remote.RTCP
+	if component == componentRTP {
+		return rtp
+	}
+	if rtcp == rtp && rtp.Port() > 0 && rtp.Port() < 65535 {
+		rtcp = netip.AddrPortFrom(rtp.Addr(), rtp.Port()+1)
+	}
+	return rtcp
 }
 
 func (m *media) suite(component int) string {
@@ -95,49 +128,60 @@ func (m *media) suite(component int) string {
 	return ""
 }
 
-func (m *media) streamFlags(component int, stream *flow.Stream) []string {
-	flags := []string{"RTP"}
-	if component == componentRTCP {
-		flags[0] = "RTCP"
+// flagList collects those that are on.
+type flagList []string
+
+func (l *flagList) add(on bool, name string) {
+	if on {
+		*l = append(*l, name)
 	}
-	add := func(on bool, name string) {
-		if on {
-			flags = append(flags, name)
-		}
-	}
-	source := &m.side.Local.Source
-	add(stream.Destination().IsValid(), "filled")
-	add(stream.Learned().IsValid() || m.ice != nil && stream.Destination().IsValid(), "confirmed")
-	add(m.side.Security() == negotiate.SecurityDTLS && m.suite(component) != "", "DTLS fingerprint verified")
-	add(source.Strict, "strict source address")
-	add(source.Handover, "media handover")
-	return flags
 }
 
-func (m *media) flags() []string {
-	var flags []string
-	add := func(on bool, name string) {
-		if on {
-			flags = append(flags, name)
-		}
-	}
-	local, remote := &m.side.Local, &m.side.Remote
+func (v view) streamFlags(component int, stream *flow.Stream) []string {
+	var l flagList
+	rtp := component == componentRTP
+	source := &v.side.Local.Source
+	l.add(rtp, "RTP")
+	l.add(!rtp || v.muxed, "RTCP")
+	l.add(!rtp && v.muxed, "fallback RTCP")
+	l.add(v.endpoint(component).IsValid(), "filled")
+	l.add(stream.Confirmed(), "confirmed")
+	l.add(stream.Confirmed(), "kernelized") // as far as it goes where there is no kernel module
+	l.add(stream.Confirmed(), "no kernel support")
+	l.add(v.side.Security() == negotiate.SecurityDTLS && v.suite(component) != "", "DTLS fingerprint verified")
+	l.add(source.Strict, "strict source address")
+	l.add(source.Handover, "media handover")
+	return l
+}
+
+func (v view) flags() []string {
+	var l flagList
+	local, remote := &v.side.Local, &v.side.Remote
 	ice := local.ICE.Mode != negotiate.ICENone
-	add(m.pair != nil, "initialized")
-	add(local.Source.Asymmetric, "asymmetric")
-	add(!remote.Hold && remote.Direction != sdp.SendOnly && remote.Direction != sdp.Inactive, "send")
-	add(remote.Direction != sdp.RecvOnly && remote.Direction != sdp.Inactive, "recv")
-	add(local.RTCPMux, "rtcp-mux")
-	add(local.DTLS.Role != negotiate.DTLSNone, "DTLS-SRTP")
-	add(local.DTLS.Role == negotiate.DTLSActive, "DTLS role active")
-	add(local.DTLS.Role == negotiate.DTLSPassive, "DTLS role passive")
-	add(m.side.Security() == negotiate.SecuritySDES, "SDES")
-	add(ice, "ICE")
-	add(ice && remote.ICE.Trickle, "trickle ICE")
-	add(ice && local.ICE.Controlling, "ICE controlling")
-	add(ice && remote.ICE.Lite, "ICE-lite peer")
-	add(local.ICE.Mode == negotiate.ICELite, "ICE-lite self")
-	return flags
+	hears, talks := remote.Direction != sdp.SendOnly, remote.Direction != sdp.RecvOnly
+	if remote.Direction == sdp.Inactive {
+		hears, talks = false, false
+	}
+	if v.peer != nil && v.peer.known() && v.agreed {
+		other := v.peer.side.Remote.Direction
+		hears = hears && (other == sdp.SendRecv || other == sdp.SendOnly)
+		talks = talks && (other == sdp.SendRecv || other == sdp.RecvOnly)
+	}
+	l.add(v.known(), "initialized")
+	l.add(local.Source.Asymmetric, "asymmetric")
+	l.add(hears, "send")
+	l.add(talks, "recv")
+	l.add(v.muxed, "rtcp-mux")
+	l.add(local.DTLS.Role != negotiate.DTLSNone, "DTLS-SRTP")
+	l.add(local.DTLS.Role == negotiate.DTLSActive, "DTLS role active")
+	l.add(local.DTLS.Role == negotiate.DTLSPassive, "DTLS role passive")
+	l.add(v.side.Security() == negotiate.SecuritySDES, "SDES")
+	l.add(ice, "ICE")
+	l.add(ice && remote.ICE.Trickle, "trickle ICE")
+	l.add(ice && local.ICE.Controlling || !ice && v.party.number > 0, "ICE controlling") // who was called first would be
+	l.add(ice && remote.ICE.Lite, "ICE-lite peer")
+	l.add(local.ICE.Mode == negotiate.ICELite, "ICE-lite self")
+	return l
 }
 
 // codecName names a payload type as in a=rtpmap.

@@ -102,7 +102,7 @@ func (m *media) route(component int, handshakes *association) *flow.Route {
 		Muxed:      component == componentRTP && (local.RTCPMux || local.RTCPMuxOffered),
 	}
 	if component == componentRTCP {
-		r.Endpoint = remote.RTCP
+		r.Endpoint = m.endpoint(componentRTCP)
 		if local.RTCPMux {
 			r.Endpoint = netip.AddrPort{} // nothing is sent from this port
 		}

@@ -75,8 +75,8 @@ func (c *Call) partyState(p *party, sum *ng.CallState) *ng.TagState {
 	for _, s := range p.subscribers {
 		t.Subscribers = append(t.Subscribers, ng.Subscription{Tag: s.listener.tag, Type: s.kind()})
 	}
-	for i, m := range p.present.medias {
-		t.Medias = append(t.Medias, m.state(i, sum))
+	for i := range p.present.medias {
+		t.Medias = append(t.Medias, p.view(i).state(i, sum))
 	}
 	return t
 }

@@ -65,10 +65,12 @@ func (s *Stream) refreshLatch(now time.Time) {
 // learn takes note of the source of an accepted, authenticated packet.
 func (s *Stream) learn(r *Route, src netip.AddrPort, now time.Time) {
 	if r.ICE != nil || r.Asymmetric || (r.Learning == Off && !r.Handover) {
+		s.settle(true)
 		return
 	}
 	s.refreshLatch(now)
 	l := &s.latch
+	defer func() { s.settle(l.closed || r.Learning == Off) }()
 	if r.Learning == Off { // handover goes before, as in rtpengine
 		if src != r.Endpoint || l.current.IsValid() {
 			s.take(src)
@@ -90,6 +92,13 @@ func (s *Stream) learn(r *Route, src netip.AddrPort, now time.Time) {
 		s.take(src)
 	default:
 		s.learnHeuristic(r, src, now)
+	}
+}
+
+// settle takes note of whether the address of the peer may still change.
+func (s *Stream) settle(settled bool) {
+	if s.settled.Load() != settled {
+		s.settled.Store(settled)
 	}
 }
 

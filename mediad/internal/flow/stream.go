@@ -37,6 +37,8 @@ type Stream struct {
 	// opened is the time of the last Reopen in Unix nanoseconds.
 	opened atomic.Int64
 	latch  latch // owned by the worker
+	// settled tells that the latch has closed, or that a packet has come where nothing is learned.
+	settled atomic.Bool
 
 	sending sync.RWMutex // held for reading while Send uses the socket
 	closed  atomic.Bool  // set under sending
@@ -123,6 +125,14 @@ func (s *Stream) Outlet() *Stream {
 		return o
 	}
 	return s
+}
+
+// Confirmed reports whether the address of the peer is settled: learning is over, or ICE has chosen a pair.
+func (s *Stream) Confirmed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := &s.endpoints
+	return e.ice && e.selected.IsValid() || !e.ice && s.settled.Load()
 }
 
 // Learned is the source address that was learned, unset if none.
