@@ -99,7 +99,7 @@ func (c *Call) scheduleDeletion(target *party, at time.Time) bool {
 		return true
 	}
 	target.deleteAt = at
-	for _, p := range c.partners(target) {
+	for _, p := range c.company(target) {
 		if !c.hasPartner(p) {
 			p.deleteAt = at
 		}
@@ -113,9 +113,25 @@ func (c *Call) scheduleDeletion(target *party, at time.Time) bool {
 	return true
 }
 
-// hasPartner reports whether p has a partner that is not to be deleted.
+// company are those without whom there is nothing to do for p: its partners, and
+// those that it publishes for. Who gets a copy of a dialogue does not keep it.
+func (c *Call) company(p *party) []*party {
+	out := c.partners(p)
+	for _, s := range append(slices.Clone(p.subscriptions), p.subscribers...) {
+		other := s.source
+		if other == p {
+			other = s.listener
+		}
+		if s.published && s.source.peer == nil {
+			out = append(out, other)
+		}
+	}
+	return out
+}
+
+// hasPartner reports whether p has company that is not to be deleted.
 func (c *Call) hasPartner(p *party) bool {
-	for _, q := range c.partners(p) {
+	for _, q := range c.company(p) {
 		if q.deleteAt.IsZero() {
 			return true
 		}
