@@ -2,7 +2,7 @@
 # CONTRIBUTING.md says more.
 
 .DEFAULT_GOAL := build
-.PHONY: build webphone run test unit race integration bench lint fuzz check clean
+.PHONY: build webphone run test unit race integration bench lint fuzz fuzz-long soak check clean
 
 export CGO_ENABLED ?= 0
 STATICCHECK := bin/staticcheck
@@ -72,6 +72,14 @@ fuzz:
 			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$package || exit 1; \
 		done; \
 	done
+
+# The same for half an hour each, which takes a day: by hand, beside other work.
+fuzz-long:
+	nice -n 19 $(MAKE) fuzz FUZZTIME=30m
+
+# Ten million cookies and call-ids from a hostile client, by hand; about an hour.
+soak:
+	HOSTILE_COUNT=10000000 go test -tags integration -count=1 -timeout 4h -v -run TestHostileNGClient ./integration/hostile
 
 check: lint unit
 
