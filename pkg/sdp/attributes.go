@@ -325,10 +325,10 @@ func staticPayload(pt uint8) (Payload, bool) {
 	return p, true
 }
 
-// ParseRTPMap reads the value of a=rtpmap into p.
+// ParseRTPMap reads the value of a=rtpmap: one space between number and name.
 func ParseRTPMap(value string) (Payload, bool) {
 	pt, rest, ok := SplitPayload(value)
-	if !ok {
+	if _, after, _ := strings.Cut(value, " "); !ok || strings.HasPrefix(after, " ") {
 		return Payload{}, false
 	}
 	parts := strings.Split(rest, "/")

@@ -75,8 +75,8 @@ func comparisons() []comparison {
 	}
 	profileCases(add)
 	muxCases(add)
-	iceCases(add, known)
-	keyCases(add, known)
+	iceCases(add)
+	keyCases(add)
 	mediaCases(add, known)
 	browserCases(add, known)
 	sequenceCases(add, known)
@@ -117,7 +117,7 @@ func muxCases(add func(string, []step)) {
 	}
 }
 
-func iceCases(add func(string, []step), known func(string, string, []step, ...string)) {
+func iceCases(add func(string, []step)) {
 	a, b := offerer(), answerer()
 	aICE, bICE := a.body()+ice("AAAA", a.ip, a.port), b.body()+ice("BBBB", b.ip, b.port)
 	for _, word := range []string{"", "remove", "force", "default"} {
@@ -139,24 +139,14 @@ func iceCases(add func(string, []step), known func(string, string, []step, ...st
 	add("trickle remote", exchangeOf(flags{"ICE": "force"}, aICE+"a=ice-options:trickle\n", nil, bICE))
 	add("reject ICE", exchangeOf(flags{"flags": []string{"reject-ICE"}}, aICE, nil, bICE))
 	add("ICE optional none", exchangeOf(flags{"ICE": "optional"}, a.body(), nil, b.body()))
-	known("ICE optional", "candidates are never passed through: checks to us would come with credentials that are not ours",
-		exchangeOf(flags{"ICE": "optional"}, aICE, nil, b.body()),
-		"0+0 a=candidate 1 udp 2130706431 203.0.113.1 port+0 host ", "0+0 a=candidate 2 udp 2130706430 203.0.113.1 port+1 host ",
-		"0-0 a=candidate 1 udp 2097152255 203.0.113.1 port+0 host ", "0-0 a=candidate 2 udp 2097152254 203.0.113.1 port+1 host ",
-		"0-0 a=candidate 1 udp 2130706431 198.51.100.1 4000 host ", "0-0 a=candidate 2 udp 2130706430 198.51.100.1 4001 host ",
-		"1+0 a=ice-pwd", "1+0 a=ice-ufrag")
-	known("ICE force-relay", "as force, with candidates called relay: media goes through us also if the peer knows no ICE",
-		exchangeOf(flags{"ICE": "force-relay"}, a.body(), nil, b.body()),
-		"0+0 a=candidate 1 udp 16777215 203.0.113.1 port+0 relay 203.0.113.1", "0+0 a=candidate 2 udp 16777214 203.0.113.1 port+1 relay 203.0.113.1",
-		"0+0 a=rtcp:port+1 ", "0+s c=IN IP4 203.0.113.1",
-		"0-0 a=candidate 1 udp 16777215 203.0.113.1 foreign relay 203.0.113.1", "0-0 a=candidate 2 udp 16777214 203.0.113.1 foreign relay 203.0.113.1",
-		"0-s c=IN IP4 198.51.100.1")
+	add("ICE optional", exchangeOf(flags{"ICE": "optional"}, aICE, nil, b.body()))
+	add("ICE force-relay", exchangeOf(flags{"ICE": "force-relay"}, a.body(), nil, b.body()))
 	add("ICE re-offers", append(exchangeOf(flags{"ICE": "force"}, a.body(), nil, bICE),
 		step{"offer", "B", "A", nil, bICE}, step{"answer", "A", "B", nil, a.body()},
 		step{"offer", "A", "B", nil, a.body()}, step{"answer", "B", "A", nil, bICE}))
 }
 
-func keyCases(add func(string, []step), known func(string, string, []step, ...string)) {
+func keyCases(add func(string, []step)) {
 	tls := func(p peer, setup string) string {
 		p.profile, p.setup = "UDP/TLS/RTP/SAVPF", setup
 		return p.body()
@@ -193,9 +183,7 @@ func keyCases(add func(string, []step), known func(string, string, []step, ...st
 	add("SDES off between SDES", exchangeOf(flags{"SDES": []string{"off"}}, sdes(a), nil, sdes(b)))
 	add("both from the offerer", exchangeOf(flags{"transport-protocol": "RTP/AVP"}, sdes(a)+"a=setup:actpass\n"+caseFingerprint, nil, b.body()))
 	add("accept", exchangeOf(flags{"transport-protocol": "RTP/AVP"}, tls(a, "actpass"), flags{"transport-protocol": "accept"}, b.body()))
-	known("another profile in the answer", "an answer has the profile of the offer (RFC 3264 §6)",
-		exchangeOf(nil, a.body(), flags{"transport-protocol": "RTP/SAVP"}, b.body()),
-		"1+0 m=audio 1 RTP/AVP 8 0 101", "1-0 m=audio 1 RTP/SAVP 8 0 101")
+	add("another profile in the answer", exchangeOf(nil, a.body(), flags{"transport-protocol": "RTP/SAVP"}, b.body()))
 	for _, suite := range []string{"AEAD_AES_256_GCM", "AES_CM_128_HMAC_SHA1_80"} {
 		add("no "+suite, exchangeOf(flags{"transport-protocol": "RTP/SAVP", "SDES": []string{"no-" + suite}}, a.body(), nil, sdes(b)))
 	}

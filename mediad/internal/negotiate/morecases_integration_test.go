@@ -14,7 +14,7 @@ func sequenceCases(add func(string, []step), known func(string, string, []step, 
 
 	known("repeated offer", "rtcp-mux is not agreed yet, so the second port stays on offer", []step{
 		offer("A", "B", nil, aICE+"a=rtcp-mux\n"), offer("A", "B", nil, aICE+"a=rtcp-mux\n"), answer("B", "A", nil, bICE+"a=rtcp-mux\n"),
-	}, "1+0 a=candidate 2 udp 2130706430 203.0.113.1 port+1 host ", "1+0 a=rtcp:port+1 ", "1-0 a=rtcp:port+0 ")
+	}, "1+a=candidate:x 2 UDP 2130706430 203.0.113.1 port0+1 typ host", "1+a=rtcp:port0+1", "1-a=rtcp:port0")
 	add("repeated answer", []step{
 		offer("A", "B", nil, aICE+"a=rtcp-mux\n"), answer("B", "A", nil, bICE), answer("B", "A", nil, bICE),
 	})
@@ -37,11 +37,10 @@ func sequenceCases(add func(string, []step), known func(string, string, []step, 
 		offer("A", "B", flags{"transport-protocol": "RTP/SAVP"}, a), answer("B", "A", nil, securedBody("198.51.100.2", 5000, 5)),
 		offer("B", "A", flags{"transport-protocol": "RTP/AVP"}, securedBody("198.51.100.2", 5000, 5)), answer("A", "B", nil, a),
 	})
-	known("DTLS taken where SDES was offered too", "a DTLS association is not put up for exchange against keys in the SDP", []step{
+	add("DTLS taken where SDES was offered too", []step{
 		offer("A", "B", flags{"transport-protocol": "UDP/TLS/RTP/SAVPF"}, a), answer("B", "A", nil, tls.body()),
 		offer("A", "B", nil, a), answer("B", "A", nil, tls.body()),
-	}, "2-0 a=crypto:AEAD_AES_128_GCM[]", "2-0 a=crypto:AEAD_AES_256_GCM[]", "2-0 a=crypto:AES_256_CM_HMAC_SHA1_32[]",
-		"2-0 a=crypto:AES_256_CM_HMAC_SHA1_80[]", "2-0 a=crypto:AES_CM_128_HMAC_SHA1_32[]", "2-0 a=crypto:AES_CM_128_HMAC_SHA1_80[]")
+	})
 	add("profile kept without flags", []step{
 		offer("A", "B", flags{"transport-protocol": "RTP/AVPF"}, a), answer("B", "A", nil, strings.Replace(b, "RTP/AVP", "RTP/AVPF", 1)),
 		offer("B", "A", nil, strings.Replace(b, "RTP/AVP", "RTP/AVPF", 1)), answer("A", "B", nil, a),
@@ -75,16 +74,13 @@ func sequenceCases(add func(string, []step), known func(string, string, []step, 
 		offer("A", "B", flags{"transport-protocol": "RTP/AVP"}, sessionLevel(strings.Replace(a, "RTP/AVP", "UDP/TLS/RTP/SAVP", 1), "a=setup:passive\n"+caseFingerprint)),
 		answer("B", "A", nil, b),
 	})
-	known("direction in the session", "it stays where it was", []step{offer("A", "B", nil, sessionLevel(a, "a=sendonly\n")), answer("B", "A", nil, b)},
-		"0+s a=sendonly", "0-0 a=sendonly")
+	for _, d := range []string{"sendonly", "recvonly", "inactive"} {
+		add("direction in the session "+d, []step{offer("A", "B", nil, sessionLevel(a, "a="+d+"\n")+"a=sendonly\n"), answer("B", "A", nil, sessionLevel(b, "a="+d+"\n"))})
+	}
 	add("bandwidth and information", []step{
 		offer("A", "B", nil, strings.Replace(a, "a=rtpmap:8", "i=speech\nb=AS:64\nb=RS:0\na=rtpmap:8", 1)), answer("B", "A", nil, b),
 	})
-	known("y= line", "lines of other types than rtpengine expects are no reason to refuse a call",
-		[]step{offer("A", "B", nil, a+"y=0100000001\n")},
-		"0+0 a=fmtp:101 0-15", "0+0 a=rtcp:port+1 ", "0+0 a=rtpmap:101 telephone-event/8000", "0+0 a=rtpmap:8 PCMA/8000",
-		"0+0 m=audio 1 RTP/AVP 8 0 101", "0+0 y=0100000001", "0+s c=IN IP4 203.0.113.1", "0+s o=- 123 456 IN IP4 198.51.100.1",
-		"0+s s=call", "0+s t=0 0", "0+s v=0", "0-error: Failed to parse SDP")
+	add("y= line", []step{offer("A", "B", nil, a+"y=0100000001\n")})
 }
 
 func securedBody(ip string, port, tag int) string {

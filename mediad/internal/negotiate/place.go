@@ -48,7 +48,7 @@ func (p *Plan) placeAnswer(to *Side) {
 	if family == ng.FamilyAbsent {
 		family = to.Local.Family
 	}
-	if name != "" || family != to.Local.Family {
+	if name != "" || family != to.Local.Family || to.Local.Interface == "" {
 		p.place(&p.To, &to.Local, name, p.reachable(name, family))
 	}
 }

@@ -43,7 +43,7 @@ func startRTPEngine(t *testing.T) *rtpengine {
 	var log bytes.Buffer
 	cmd := exec.Command(path, "--config-file=none", "--table=-1", "--foreground", "--log-stderr", "--log-level=6",
 		"--interface=pub/127.0.0.1!203.0.113.1", "--interface=priv/127.0.0.2!10.0.0.1", "--interface=six/::1!2001:db8::6",
-		"--listen-ng="+listen, "--port-min=42000", "--port-max=49999")
+		"--listen-ng="+listen, "--port-min=42000", "--port-max=47999")
 	cmd.Stdout, cmd.Stderr = &log, &log
 	require.NoError(t, cmd.Start())
 	t.Cleanup(func() {

@@ -1,6 +1,7 @@
 package negotiate
 
 import (
+	"strconv"
 	"strings"
 
 	ng "github.com/tandem-sbc/tandem/ng-protocol"
@@ -82,11 +83,14 @@ func ofPtime(a sdp.Attribute) bool { return a.Name == "ptime" && sdp.ParsePtime(
 func ofCodec(a sdp.Attribute) bool {
 	switch a.Name {
 	case "rtpmap":
-		_, ok := sdp.ParseRTPMap(a.Value)
-		return ok
+		name, parameters, ok := strings.Cut(a.Value, " ")
+		_, err := strconv.ParseUint(name, 10, 32)
+		_, clock, slash := strings.Cut(parameters, "/")
+		return ok && err == nil && slash && clock != "" && !strings.HasPrefix(parameters, " ")
 	case "fmtp", "rtcp-fb":
-		_, _, ok := sdp.SplitPayload(a.Value)
-		return ok
+		number, _, _ := strings.Cut(a.Value, " ")
+		_, err := strconv.ParseUint(number, 10, 32)
+		return err == nil
 	}
 	return false
 }
