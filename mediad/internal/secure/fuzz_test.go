@@ -41,7 +41,7 @@ func FuzzPackets(f *testing.F) {
 		if _, err := in.UnprotectRTCP(nil, packet); err == nil {
 			t.Errorf("%s accepts foreign RTCP %x", s, packet)
 		}
-		if sealed, err := out.ProtectRTP(nil, packet); err == nil && !key.UnauthenticatedSRTP {
+		if sealed, err := out.ProtectRTP(nil, packet); err == nil && !key.UnauthenticatedSRTP && !isCryptex(packet) {
 			if clear, err := in.UnprotectRTP(nil, sealed); err != nil || !bytes.Equal(clear, packet) {
 				t.Errorf("%s: RTP %x comes back as %x (%v)", s, packet, clear, err)
 			}
@@ -52,4 +52,11 @@ func FuzzPackets(f *testing.F) {
 			}
 		}
 	})
+}
+
+// isCryptex tells of a packet whose header extension looks encrypted (RFC 9335),
+// which pion does not decrypt, as that is not negotiated.
+func isCryptex(packet []byte) bool {
+	at := 12 + 4*int(packet[0]&15)
+	return packet[0]&16 != 0 && len(packet) > at+1 && packet[at]|2 == 0xc2 && packet[at+1] == 0xde
 }
