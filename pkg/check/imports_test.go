@@ -51,7 +51,7 @@ func law() []rule {
 		{packages: "mediad/internal/call", may: []string{
 			"mediad/internal/negotiate", "mediad/internal/ports", "mediad/internal/secure", "mediad/internal/connect",
 			"mediad/internal/flow", "mediad/internal/engine", "mediad/internal/limits", "mediad/internal/quality",
-			"mediad/internal/report", "ng-protocol", "pkg/...",
+			"mediad/internal/report", "mediad/internal/teardown", "ng-protocol", "pkg/...",
 		}},
 		{
 			packages: "mediad/internal/negotiate", may: []string{"ng-protocol", "pkg/sdp"},

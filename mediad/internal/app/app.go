@@ -101,7 +101,7 @@ func New(cfg Config) (*App, error) {
 		Negotiate: a.negotiateOptions(s),
 		Limits:    a.limits, Admit: a.admit,
 		Log: log,
-		MOS: model(s.Media.MOS), RTCPInterval: s.Media.RTCPInterval, Report: a.exports.Reporter,
+		MOS: model(s.Media.MOS), RTCPInterval: s.Media.RTCPInterval, Report: a.exports.Reporter, Teardown: a.exports.teardown,
 		DTLSMTU: s.DTLS.MTU,
 		Pion:    telemetry.PionFactory{Log: log},
 	})

@@ -6,6 +6,7 @@ import (
 	"github.com/tandem-sbc/tandem/mediad/internal/quality"
 	"github.com/tandem-sbc/tandem/mediad/internal/report"
 	"github.com/tandem-sbc/tandem/mediad/internal/settings"
+	"github.com/tandem-sbc/tandem/mediad/internal/teardown"
 	ng "github.com/tandem-sbc/tandem/ng-protocol"
 	"github.com/tandem-sbc/tandem/pkg/telemetry"
 	"go.uber.org/zap"
@@ -15,7 +16,8 @@ import (
 // that it needs.
 type exports struct {
 	*report.Reporter
-	closers []func() error
+	teardown *teardown.Caller // nil without b2b-url
+	closers  []func() error
 }
 
 // newExports starts the reporter. notify hands telephone events to ng clients.
@@ -39,6 +41,14 @@ func newExports(s *settings.Settings, notify func(ng.Dict), log *zap.Logger) (*e
 	if r.Reporter, err = report.New(cfg); err != nil {
 		return nil, errors.Join(err, r.close())
 	}
+	if s.Export.B2BURL != "" {
+		r.teardown, err = teardown.New(teardown.Config{
+			URL: s.Export.B2BURL, Format: teardown.Format(s.Export.XMLRPCFormat), Log: log.Named("teardown"),
+		})
+		if err != nil {
+			return nil, errors.Join(err, r.close())
+		}
+	}
 	return r, nil
 }
 
@@ -60,6 +70,7 @@ func (r *exports) lines(l *settings.Log, facility string, log *zap.Logger) func(
 
 // close tells what is still to be told and closes everything.
 func (r *exports) close() error {
+	r.teardown.Close()
 	err := r.Reporter.Close()
 	for _, c := range r.closers {
 		err = errors.Join(err, c())

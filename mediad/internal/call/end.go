@@ -147,7 +147,7 @@ func (r *Registry) end(c *Call, reason endReason) {
 		c.mu.Unlock()
 		return
 	}
-	record := c.record(reason, time.Now())
+	record, timedOut := c.record(reason, time.Now()), c.timedOut(reason)
 	rest, sum := c.endLocked()
 	answered := c.answered
 	c.mu.Unlock()
@@ -158,6 +158,7 @@ func (r *Registry) end(c *Call, reason endReason) {
 	if record != nil {
 		r.cfg.Report.Record(record)
 	}
+	r.cfg.Teardown.Tell(timedOut)
 	c.log.Info("end", zap.String("reason", string(reason)), zap.Duration("duration", time.Since(c.created)),
 		zap.Uint64("packets", sum.packets), zap.Uint64("bytes", sum.bytes), zap.Uint64("errors", sum.errors),
 		zap.Int("media", sum.media), zap.Int("media-never-heard", sum.silent))

@@ -11,14 +11,18 @@ import (
 
 // operated is what is kept of a call for operators only.
 type operated struct {
-	proxy   netip.AddrPort // who has made it
-	tos     int            // of the last command that gave one
-	foreign bool           // see SetForeign
+	proxy    netip.AddrPort // who has made it
+	callback string         // address of who is to be told of a timeout (ng: xmlrpc-callback); empty = proxy
+	tos      int            // of the last command that gave one
+	foreign  bool           // see SetForeign
 }
 
 func (o *operated) note(req *ng.Request) {
 	if !o.proxy.IsValid() {
 		o.proxy = req.Peer
+	}
+	if req.CallbackURI != "" {
+		o.callback = req.CallbackURI
 	}
 	if req.TOS != nil {
 		o.tos = *req.TOS

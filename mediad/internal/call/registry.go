@@ -15,6 +15,7 @@ import (
 	"github.com/tandem-sbc/tandem/mediad/internal/quality"
 	"github.com/tandem-sbc/tandem/mediad/internal/report"
 	"github.com/tandem-sbc/tandem/mediad/internal/secure"
+	"github.com/tandem-sbc/tandem/mediad/internal/teardown"
 	ng "github.com/tandem-sbc/tandem/ng-protocol"
 	"go.uber.org/zap"
 )
@@ -31,6 +32,7 @@ type Config struct {
 	MOS          quality.Model
 	RTCPInterval time.Duration         // between RTCP reports of our own
 	Report       *report.Reporter      // what the outside is told; nil = nothing
+	Teardown     *teardown.Caller      // asks the SIP server to end calls that time out; nil = nobody asks
 	DTLSMTU      int                   // of handshakes, in bytes; 0 = that of package secure
 	Pion         logging.LoggerFactory // for the libraries; nil = silence
 }

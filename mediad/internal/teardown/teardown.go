@@ -87,10 +87,13 @@ func New(cfg Config) (*Caller, error) {
 	return c, nil
 }
 
-// Tell asks to end a call. It does not wait.
-func (c *Caller) Tell(call Call) {
+// Tell asks to end a call. It does not wait. A nil Caller asks nobody.
+func (c *Caller) Tell(call *Call) {
+	if c == nil || call == nil {
+		return
+	}
 	select {
-	case c.queue <- call:
+	case c.queue <- *call:
 	default:
 		c.cfg.Log.Warn("teardown not asked for: too many wait", zap.String("call-id", call.ID))
 	}
@@ -98,6 +101,9 @@ func (c *Caller) Tell(call Call) {
 
 // Close ends what is under way and waits for it.
 func (c *Caller) Close() {
+	if c == nil {
+		return
+	}
 	c.stop()
 	c.done.Wait()
 }

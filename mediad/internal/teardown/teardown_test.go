@@ -69,7 +69,7 @@ func TestServerIsAsked(t *testing.T) {
 	require.NoError(t, err)
 	defer c.Close()
 	for _, id := range []string{"one", "lost"} {
-		c.Tell(Call{ID: id, From: netip.MustParseAddr("127.0.0.1")})
+		c.Tell(&Call{ID: id, From: netip.MustParseAddr("127.0.0.1")})
 		select {
 		case g := <-got:
 			require.Equal(t, "text/xml /RPC2 teardown("+id+")", g)
@@ -90,7 +90,7 @@ func TestSilentServerDoesNotHoldUpTheEnd(t *testing.T) {
 	c, err := New(Config{URL: server.URL, Log: zap.NewNop()})
 	require.NoError(t, err)
 	for range 2 * queueLength {
-		c.Tell(Call{ID: "x", Parties: []Party{{"a", "b"}}})
+		c.Tell(&Call{ID: "x", Parties: []Party{{"a", "b"}}})
 	}
 	start := time.Now()
 	c.Close()
