@@ -98,6 +98,9 @@ func (a *Agent) newGeneration(c Credentials) (*generation, error) {
 	for _, port := range a.ports {
 		g.views = append(g.views, udp.NewView(port.Local, queueDepth, func(pkt []byte, dst netip.AddrPort) error {
 			g.conflict.sees(pkt)
+			if isSuccess(pkt) { // pion tells of the check only after this, and media may come at once
+				a.remember(dst)
+			}
 			return port.Sender.Send(pkt, dst)
 		}))
 	}
@@ -234,7 +237,11 @@ func (a *Agent) Restart(c Credentials) error {
 }
 
 func (a *Agent) newGuard(g *generation) *guard {
-	return &guard{ufrag: g.credentials.Ufrag, views: g.views, ports: a.ports, checked: &a.checked, conflict: g.conflict}
+	auth := make([]*authenticator, len(a.ports))
+	for i := range auth {
+		auth[i] = newAuthenticator(g.credentials.Password)
+	}
+	return &guard{ufrag: g.credentials.Ufrag, views: g.views, ports: a.ports, auth: auth, checked: &a.checked, conflict: g.conflict}
 }
 
 // forgetChecked leaves but one checked source, that of the pair in use.

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/tandem-sbc/tandem/pkg/udp"
 )
@@ -16,6 +17,7 @@ type guard struct {
 	ufrag   string
 	views   []*udp.View
 	ports   []Port
+	auth    []*authenticator                  // one for each port
 	checked *atomic.Pointer[[]netip.AddrPort] // the agent's
 
 	conflict *conflict
@@ -25,7 +27,19 @@ func (g *guard) pass(pkt []byte, port int, src netip.AddrPort) bool {
 	if list := g.checked.Load(); list != nil && len(*list) >= maxChecked && !slices.Contains(*list, src) {
 		return false
 	}
-	if !acceptable(pkt, g.ufrag) || g.conflict.settles(pkt, g.ports[port], src) {
+	v := judge(pkt, g.ufrag)
+	if v == fine && binary.BigEndian.Uint16(pkt) == bindingRequest {
+		v = g.auth[port].check(pkt)
+	}
+	switch v {
+	case fine:
+	case malformed:
+		return false
+	default:
+		g.auth[port].refuse(v, pkt, g.ports[port], src, time.Now())
+		return false
+	}
+	if g.conflict.settles(pkt, g.ports[port], src) {
 		return false
 	}
 	if g.conflict.role.Load() == noRole {
@@ -70,44 +84,51 @@ const (
 	attrOtherAddress     = 0x802c
 )
 
-// acceptable reports whether a datagram is a Binding message that pion can take, and, if a request, meant for us: its USERNAME begins
-// with our ufrag (RFC 8445 §7.2.2). It does not allocate.
-func acceptable(pkt []byte, ufrag string) bool {
+// acceptable reports whether a datagram is a Binding message that pion can take, and, if a request, meant for us.
+func acceptable(pkt []byte, ufrag string) bool { return judge(pkt, ufrag) == fine }
+
+// judge tells whether a datagram is a Binding message that pion can take, and, if a request, meant for us: its USERNAME begins with our
+// ufrag (RFC 8445 §7.2.2). It does not allocate.
+func judge(pkt []byte, ufrag string) verdict {
 	if len(pkt) < stunHeader || len(pkt) > maxSTUN || binary.BigEndian.Uint32(pkt[4:]) != stunCookie {
-		return false
+		return malformed
 	}
 	typ := binary.BigEndian.Uint16(pkt)
 	switch typ {
 	case bindingRequest, bindingIndication, bindingSuccess, bindingError:
 	default:
-		return false
+		return malformed
 	}
 	body := pkt[stunHeader:]
 	if len(body)%4 != 0 || int(binary.BigEndian.Uint16(pkt[2:])) != len(body) {
-		return false
+		return malformed
 	}
-	named := typ != bindingRequest
+	v := fine
+	if typ == bindingRequest {
+		v = nameless
+	}
 	for n := 0; len(body) > 0; n++ {
 		if n == maxAttributes || len(body) < 4 {
-			return false
+			return malformed
 		}
 		attr, length := binary.BigEndian.Uint16(body), int(binary.BigEndian.Uint16(body[2:]))
 		padded := 4 + (length+3)&^3
 		if padded > len(body) {
-			return false
+			return malformed
 		}
 		value := body[4 : 4+length]
 		if !lengthFits(attr, value) {
-			return false
+			return malformed
 		}
-		if attr == attrUsername && !named {
-			if named = addressesUfrag(value, ufrag); !named {
-				return false
+		if attr == attrUsername && v == nameless {
+			v = stranger
+			if addressesUfrag(value, ufrag) {
+				v = fine
 			}
 		}
 		body = body[padded:]
 	}
-	return named
+	return v
 }
 
 func lengthFits(attr uint16, value []byte) bool {
@@ -132,6 +153,11 @@ func lengthFits(attr uint16, value []byte) bool {
 	default:
 		return true
 	}
+}
+
+// isSuccess reports whether a message of ours says that a check has passed.
+func isSuccess(pkt []byte) bool {
+	return len(pkt) >= stunHeader && binary.BigEndian.Uint16(pkt) == bindingSuccess
 }
 
 func addressesUfrag(username []byte, ufrag string) bool {

@@ -37,7 +37,7 @@ func (c *conflict) sees(pkt []byte) {
 }
 
 // settles reports whether a request was dealt with because it is in conflict with our role: the one with the larger tie-breaker is
-// controlling. pkt is acceptable. Only a request whose integrity holds has consequences.
+// controlling. pkt is acceptable and, if a request, authenticated.
 func (c *conflict) settles(pkt []byte, port Port, src netip.AddrPort) bool {
 	role := c.role.Load()
 	attr := uint16(attrControlling)
@@ -51,13 +51,9 @@ func (c *conflict) settles(pkt []byte, port Port, src netip.AddrPort) bool {
 	if !ok {
 		return false
 	}
-	m := &stun.Message{Raw: append([]byte(nil), pkt...)}
-	if m.Decode() != nil || stun.NewShortTermIntegrity(c.credentials.Password).Check(m) != nil {
-		return true // pion would drop it too
-	}
 	larger := c.tieBreaker.Load() >= theirs
 	if larger == (role == controlling) {
-		c.refuse(m, port, src) // the peer has to turn
+		c.refuse(pkt, port, src) // the peer has to turn
 		return true
 	}
 	if c.turn() {
@@ -67,8 +63,8 @@ func (c *conflict) settles(pkt []byte, port Port, src netip.AddrPort) bool {
 }
 
 // refuse answers a request with 487 (RFC 8445 §7.3.1.1).
-func (c *conflict) refuse(request *stun.Message, port Port, src netip.AddrPort) {
-	m, err := stun.Build(stun.NewTransactionIDSetter(request.TransactionID), stun.NewType(stun.MethodBinding, stun.ClassErrorResponse),
+func (c *conflict) refuse(request []byte, port Port, src netip.AddrPort) {
+	m, err := stun.Build(transactionOf(request), stun.NewType(stun.MethodBinding, stun.ClassErrorResponse),
 		stun.CodeRoleConflict, stun.NewShortTermIntegrity(c.credentials.Password), stun.Fingerprint)
 	if err == nil {
 		_ = port.Sender.Send(m.Raw, src)
