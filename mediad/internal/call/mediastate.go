@@ -116,14 +116,26 @@ func (m *media) endpoint(component int) netip.AddrPort {
 	return rtcp
 }
 
-func (m *media) suite(component int) string {
-	switch m.side.Security() {
-	case negotiate.SecuritySDES:
-		return m.side.Local.SDES.Suite
-	case negotiate.SecurityDTLS:
-		if m.dtls != nil && m.dtls.byComponent[component] != nil {
-			return m.dtls.byComponent[component].suite
-		}
+// suite is what protects the media, or what the party was offered first as long
+// as nothing is agreed.
+func (v view) suite(component int) string {
+	sdes := &v.side.Local.SDES
+	if suite := v.handshaken(component); suite != "" {
+		return suite
+	}
+	switch {
+	case v.agreed && sdes.Chosen != 0:
+		return sdes.Suite
+	case !v.known() && len(sdes.Lines) > 0:
+		return sdes.Lines[0].Suite
+	}
+	return ""
+}
+
+// handshaken is the suite that DTLS has agreed on, empty if it has not.
+func (m *media) handshaken(component int) string {
+	if m.side.Security() == negotiate.SecurityDTLS && m.dtls != nil && m.dtls.byComponent[component] != nil {
+		return m.dtls.byComponent[component].suite
 	}
 	return ""
 }
@@ -144,11 +156,12 @@ func (v view) streamFlags(component int, stream *flow.Stream) []string {
 	l.add(rtp, "RTP")
 	l.add(!rtp || v.muxed, "RTCP")
 	l.add(!rtp && v.muxed, "fallback RTCP")
+	l.add(v.side.Local.ICE.Mode != negotiate.ICENone, "ICE")
 	l.add(v.endpoint(component).IsValid(), "filled")
 	l.add(stream.Confirmed(), "confirmed")
 	l.add(stream.Confirmed(), "kernelized") // as far as it goes where there is no kernel module
 	l.add(stream.Confirmed(), "no kernel support")
-	l.add(v.side.Security() == negotiate.SecurityDTLS && v.suite(component) != "", "DTLS fingerprint verified")
+	l.add(v.handshaken(component) != "", "DTLS fingerprint verified")
 	l.add(source.Strict, "strict source address")
 	l.add(source.Handover, "media handover")
 	return l
@@ -171,11 +184,13 @@ func (v view) flags() []string {
 	l.add(local.Source.Asymmetric, "asymmetric")
 	l.add(hears, "send")
 	l.add(talks, "recv")
+	l.add(local.Source.Unidirectional, "unidirectional")
 	l.add(v.muxed, "rtcp-mux")
 	l.add(local.DTLS.Role != negotiate.DTLSNone, "DTLS-SRTP")
-	l.add(local.DTLS.Role == negotiate.DTLSActive, "DTLS role active")
-	l.add(local.DTLS.Role == negotiate.DTLSPassive, "DTLS role passive")
-	l.add(v.side.Security() == negotiate.SecuritySDES, "SDES")
+	role := local.DTLS.Role
+	l.add(role == negotiate.DTLSActive || role == negotiate.DTLSUndecided, "DTLS role active")
+	l.add(role == negotiate.DTLSPassive || role == negotiate.DTLSUndecided, "DTLS role passive")
+	l.add(len(local.SDES.Lines) > 0, "SDES")
 	l.add(ice, "ICE")
 	l.add(ice && remote.ICE.Trickle, "trickle ICE")
 	l.add(ice && local.ICE.Controlling || !ice && v.party.number > 0, "ICE controlling") // who was called first would be

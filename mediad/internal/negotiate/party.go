@@ -258,6 +258,8 @@ type Source struct {
 	Strict     bool                // after learning, drop packets from elsewhere
 	Handover   bool                // after learning, follow a changed source
 	Asymmetric bool                // send to the SDP address, never to a learned one
+
+	Unidirectional bool // media may go one way only; for query
 }
 
 // Security tells how media is protected between the party and the local side.

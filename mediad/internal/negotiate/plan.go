@@ -193,9 +193,8 @@ func (p *Plan) offer(i int) {
 	known := to.Local.Active // has been told before
 	for _, s := range [...]*Side{from, to} {
 		s.Local.Active, s.Local.Raw = true, raw
-		p.setSource(&s.Local.Source)
 	}
-	from.Local.Source.Asymmetric = p.req.Flags.Has(ng.FlagAsymmetric)
+	p.setSource(&from.Local, &to.Local)
 	p.offerMux(from, to)
 	p.offerICE(i, known)
 	p.offerKeys(i)
@@ -222,9 +221,7 @@ func (p *Plan) answer(i int) {
 	if !to.Local.secured() {
 		to.Local.stopKeys()
 	}
-	p.addSource(&from.Local.Source)
-	p.addSource(&to.Local.Source)
-	from.Local.Source.Asymmetric = from.Local.Source.Asymmetric || p.req.Flags.Has(ng.FlagAsymmetric)
+	p.setSource(&from.Local, &to.Local)
 	p.answerMux(from, to)
 	p.answerICE(from, to)
 	p.answerKeys(i)
@@ -247,33 +244,25 @@ func (p *Plan) targetProtocol(from, to *Side) string {
 	return received
 }
 
-// setSource takes the source policy from an offer.
-func (p *Plan) setSource(s *Source) {
-	*s = Source{
-		Learning:   s.Learning,
-		Strict:     p.req.Flags.Has(ng.FlagStrictSource),
-		Handover:   p.req.Flags.Has(ng.FlagMediaHandover),
-		Asymmetric: s.Asymmetric,
+// setSource takes the source policy from a message: its flags are about the party
+// that sends it, the way of learning is about both.
+func (p *Plan) setSource(from, to *Local) {
+	for _, l := range [...]*Local{from, to} {
+		if l.Source.Learning == ng.LearningAbsent {
+			l.Source.Learning = p.opts.Learning
+		}
+		if l.Source.Learning == ng.LearningAbsent {
+			l.Source.Learning = ng.LearningHeuristic
+		}
+		if p.req.EndpointLearning != ng.LearningAbsent {
+			l.Source.Learning = p.req.EndpointLearning
+		}
 	}
-	if s.Learning == ng.LearningAbsent {
-		s.Learning = p.opts.Learning
-	}
-	if s.Learning == ng.LearningAbsent {
-		s.Learning = ng.LearningHeuristic
-	}
-	if p.req.EndpointLearning != ng.LearningAbsent {
-		s.Learning = p.req.EndpointLearning
-	}
-}
-
-// addSource adds to the source policy what an answer says. Its silence changes
-// nothing.
-func (p *Plan) addSource(s *Source) {
-	s.Strict = s.Strict || p.req.Flags.Has(ng.FlagStrictSource)
-	s.Handover = s.Handover || p.req.Flags.Has(ng.FlagMediaHandover)
-	if p.req.EndpointLearning != ng.LearningAbsent {
-		s.Learning = p.req.EndpointLearning
-	}
+	s := &from.Source
+	s.Strict = p.req.Flags.Has(ng.FlagStrictSource)
+	s.Handover = p.req.Flags.Has(ng.FlagMediaHandover)
+	s.Asymmetric = p.req.Flags.Has(ng.FlagAsymmetric)
+	s.Unidirectional = p.req.Flags.Has(ng.FlagUnidirectional)
 }
 
 // tell settles what the receiver is told about the media itself.
