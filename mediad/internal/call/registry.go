@@ -50,6 +50,7 @@ type Registry struct {
 	calls  map[string]*Call
 	closed bool
 
+	early  fragments
 	totals totals
 	stop   chan struct{}
 	ticker sync.WaitGroup

@@ -20,6 +20,9 @@ func (r *Registry) Offer(req *ng.Request) (string, error) {
 	if err := complete(req, false); err != nil {
 		return "", err
 	}
+	if req.Flags.Has(ng.FlagFragment) && r.postpone(req) {
+		return "", nil
+	}
 	c, fresh, err := r.findOrMake(req.CallID)
 	if err != nil {
 		return "", err
@@ -27,6 +30,9 @@ func (r *Registry) Offer(req *ng.Request) (string, error) {
 	body, rest, err := c.signal(req)
 	rest.close(r)
 	r.settle(c, fresh)
+	if err == nil && !req.Flags.Has(ng.FlagFragment) {
+		r.catchUp(req.CallID, req.FromTag)
+	}
 	return body, err
 }
 
@@ -57,6 +63,9 @@ func (r *Registry) Answer(req *ng.Request) (string, error) {
 	}
 	body, rest, err := c.signal(req)
 	rest.close(r)
+	if err == nil && !req.Flags.Has(ng.FlagFragment) {
+		r.catchUp(req.CallID, req.ToTag)
+	}
 	return body, err
 }
 
@@ -149,9 +158,10 @@ func (c *Call) signal(req *ng.Request) (string, leftovers, error) {
 }
 
 // withoutMoved returns the medias of a receiver without those whose other end
-// says that it is somewhere else now: they get new ports, as in rtpengine, so
-// that late packets of the one stream do not run into the other. With ICE or
-// keys of a handshake the ports are part of what was agreed, and stay.
+// says that it is somewhere else now, or who begin ICE after having done
+// without: they get new ports, as in rtpengine, so that late packets of the one
+// stream do not run into the other. With ICE or keys of a handshake the ports are
+// part of what was agreed, and stay.
 func withoutMoved(medias []*media, before []negotiate.Side, plan *negotiate.Plan) []*media {
 	medias = slices.Clone(medias)
 	for i := range medias {
@@ -159,7 +169,8 @@ func withoutMoved(medias []*media, before []negotiate.Side, plan *negotiate.Plan
 			continue
 		}
 		was, is := before[i].Remote.RTP, plan.From.Sides[i].Remote.RTP
-		if was.IsValid() && is.IsValid() && was != is {
+		begins := i < len(plan.To.Sides) && plan.To.Sides[i].Local.ICE.Mode != negotiate.ICENone
+		if was.IsValid() && is.IsValid() && was != is || begins {
 			medias[i] = &media{sdes: medias[i].sdes}
 		}
 	}
