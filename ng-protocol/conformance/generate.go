@@ -145,6 +145,9 @@ func (d draw) rtp(kind string, payloads []payload, s style) section {
 		m.port = pickOne(d, []string{"0", "9", "{P}/2"})
 	}
 	d.Shuffle(len(payloads), func(i, j int) { payloads[i], payloads[j] = payloads[j], payloads[i] })
+	if d.one(2) {
+		payloads[0] = payload{number: "0"} // most phones have it
+	}
 	seen := map[string]bool{}
 	for _, p := range payloads[:1+d.IntN(4)] {
 		if !seen[p.number] {
@@ -250,8 +253,6 @@ func (d draw) answer(o description) description {
 		switch d.IntN(16) {
 		case 0:
 			m.port = "0"
-		case 1:
-			m.formats = append(m.formats, "0")
 		case 2:
 			m.protocol = "RTP/AVP"
 		case 3:
