@@ -12,16 +12,41 @@ import (
 // payloads are the payload types of a media that the receiver is told: without
 // those that the flags strip, and in an answer those that the answerer had not
 // been offered. A media never loses all of them.
-func (p *Plan) payloads(from *Side) []sdp.Payload {
-	list, codec := from.Remote.Payloads, &p.req.Codec
+func (p *Plan) payloads(i int) []sdp.Payload {
+	from, codec := &p.From.Sides[i], &p.req.Codec
+	list, told := from.Remote.Payloads, from.Local.Payloads
 	if p.req.Command != ng.CommandAnswer {
-		return selected(list, codec)
+		list = selected(list, codec)
+		if said := p.previous[i].Payloads; len(said) < len(told) {
+			told = said // of the two, one was the answer
+		}
+		return p.reused(list, told)
+	}
+	if offer := &p.To.Sides[i].Remote; offer.Type != from.Remote.Type {
+		told = nil // another media than was offered at this place
 	}
 	// What codec lists hide or add is for offers.
-	list = selected(answered(list, from.Local.Payloads), &ng.Codec{Strip: codec.Strip, Offer: codec.Offer, Except: codec.Except})
+	list = selected(answered(list, told), &ng.Codec{Strip: codec.Strip, Offer: codec.Offer, Except: codec.Except})
 	if p.req.Flags.Has(ng.FlagSingleCodec) {
 		list = single(list)
 	}
+	return p.reused(list, told)
+}
+
+// reused brings what stands in before to the front, in the order that it has
+// there, if the flag reuse codecs wants so.
+func (p *Plan) reused(list, before []sdp.Payload) []sdp.Payload {
+	if !p.req.Flags.Has(ng.FlagReuseCodecs) {
+		return list
+	}
+	place := func(c sdp.Payload) int {
+		if at := slices.IndexFunc(before, func(o sdp.Payload) bool { return o.Type == c.Type }); at >= 0 {
+			return at
+		}
+		return len(before)
+	}
+	list = slices.Clone(list)
+	slices.SortStableFunc(list, func(a, b sdp.Payload) int { return place(a) - place(b) })
 	return list
 }
 

@@ -186,7 +186,7 @@ func (p *Plan) offer(i int) {
 		p.placeOffer(from, to)
 	}
 	if !active {
-		p.tell(from, to)
+		p.tell(i)
 		return
 	}
 	raw := !isRTP(remote.Protocol)
@@ -198,13 +198,17 @@ func (p *Plan) offer(i int) {
 	p.offerMux(from, to)
 	p.offerICE(i, known)
 	p.offerKeys(i)
-	p.tell(from, to)
+	p.tell(i)
 }
 
 // answer plans media i of an answer.
 func (p *Plan) answer(i int) {
 	from, to := &p.From.Sides[i], &p.To.Sides[i]
 	remote := &from.Remote
+	if to.Local.Protocol == "" { // nothing was offered at this place
+		p.offer(i)
+		return
+	}
 	p.placeAnswer(to)
 	if isRTP(from.Local.Protocol) && isRTP(remote.Protocol) && secure(remote.Protocol) == secure(from.Local.Protocol) {
 		from.Local.Protocol = remote.Protocol
@@ -212,7 +216,7 @@ func (p *Plan) answer(i int) {
 	if remote.Rejected || !relayed(remote.Type) || !to.Local.Active || !from.Local.Active {
 		from.release()
 		to.release()
-		p.tell(from, to)
+		p.tell(i)
 		return
 	}
 	if wanted := canonical(string(p.req.TransportProtocol)); isRTP(wanted) && isRTP(to.Local.Protocol) {
@@ -225,7 +229,7 @@ func (p *Plan) answer(i int) {
 	p.answerMux(from, to)
 	p.answerICE(from, to)
 	p.answerKeys(i)
-	p.tell(from, to)
+	p.tell(i)
 }
 
 // targetProtocol is the profile towards the answerer: as the flag says, as it
@@ -266,9 +270,10 @@ func (p *Plan) setSource(from, to *Local) {
 }
 
 // tell settles what the receiver is told about the media itself.
-func (p *Plan) tell(from, to *Side) {
+func (p *Plan) tell(i int) {
+	from, to := &p.From.Sides[i], &p.To.Sides[i]
 	to.Local.Direction = p.direction(from)
-	to.Local.Payloads = p.payloads(from)
+	to.Local.Payloads = p.payloads(i)
 	p.tellPtime(from, to)
 }
 

@@ -30,7 +30,7 @@ func (p *Plan) rewriteSession(connection string) {
 		s.Replace(l, connection)
 	}
 	for a := range s.Attributes() {
-		if ofSession(a) && !(ofICE(a) && p.keepsSessionICE()) || p.stripsDirection(a) {
+		if ofSession(a) && !(ofICE(a) && p.keepsSessionICE()) || p.stripsDirection(a) || p.stripsExtmap(a) {
 			s.Delete(a.Line)
 		}
 	}
@@ -47,8 +47,6 @@ func (p *Plan) rewriteSession(connection string) {
 		s.Append("a=" + loopMarker + ":" + p.opts.Instance)
 	}
 }
-
-func (p *Plan) stripsExtmap() bool { return p.req.Flags.Has(ng.FlagStripExtmap) }
 
 // bundleMID is the mid of the one media in our BUNDLE group, empty if there is
 // to be no group. Every media has ports of its own, so a group never has more

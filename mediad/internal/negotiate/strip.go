@@ -17,7 +17,7 @@ func (p *Plan) strip(i int, section *sdp.Section, rtp bool) {
 	endToEnd := strings.Contains(m.Protocol, "DTLS/SCTP")
 	for a := range section.Attributes() {
 		if p.stripsICE(i, a) || ofKeys(a) && !endToEnd || ofTransport(a) || rtp && ofCodec(a) ||
-			ofPtime(a) && l.Ptime > 0 || p.stripsDirection(a) {
+			ofPtime(a) && l.Ptime > 0 || p.stripsDirection(a) || p.stripsExtmap(a) {
 			section.Delete(a.Line)
 		}
 	}
@@ -30,6 +30,12 @@ func (p *Plan) strip(i int, section *sdp.Section, rtp bool) {
 func (p *Plan) stripsDirection(a sdp.Attribute) bool {
 	_, ok := sdp.ParseDirection(a.Name)
 	return ok && !p.req.Flags.Has(ng.FlagOriginalSendrecv)
+}
+
+// stripsExtmap reports whether a is a header extension (RFC 8285) to be kept
+// from the receiver.
+func (p *Plan) stripsExtmap(a sdp.Attribute) bool {
+	return a.Name == "extmap" && p.req.Flags.Has(ng.FlagStripExtmap)
 }
 
 // stripsICE reports whether a, an attribute of media i, is of ICE and taken out.
