@@ -149,24 +149,34 @@ func addInterface(s *Settings, text string) error {
 	if !named {
 		name, rest = defaultInterfaceName, text
 	}
-	bind, advertisedText, advertises := strings.Cut(rest, "!")
-	if name == "" || bind == "" {
+	bind, advertised, advertises := strings.Cut(rest, "!")
+	if name == "" || bind == "" || (advertises && advertised == "") {
 		return fmt.Errorf("%q is not [name/]address[!advertised]", text)
 	}
-	addresses, err := localAddresses(bind)
-	if err != nil {
-		return err
+	return s.addAddresses(name, []string{bind}, advertised)
+}
+
+// addAddresses adds the addresses that the words bind stand for. Those of the
+// family of advertised, an address or a host name, are told to peers as that.
+func (s *Settings) addAddresses(name string, bind []string, advertised string) error {
+	var addresses, public []netip.Addr
+	for _, word := range bind {
+		found, err := localAddresses(word)
+		if err != nil {
+			return err
+		}
+		addresses = append(addresses, found...)
 	}
-	var advertised []netip.Addr
-	if advertises {
-		if advertised, err = lookup(advertisedText); err != nil {
+	if advertised != "" {
+		var err error
+		if public, err = lookup(advertised); err != nil {
 			return fmt.Errorf("advertised address: %w", err)
 		}
 	}
 	used := false
 	for _, a := range addresses {
 		i := Interface{Name: name, Address: a, Advertised: a}
-		for _, b := range advertised {
+		for _, b := range public {
 			if b.Is4() == a.Is4() {
 				i.Advertised, used = b, true
 				break
@@ -179,8 +189,8 @@ func addInterface(s *Settings, text string) error {
 			s.Network.Interfaces = append(s.Network.Interfaces, i)
 		}
 	}
-	if advertises && !used {
-		return fmt.Errorf("advertised address %s is of another family than %s", advertisedText, bind)
+	if advertised != "" && !used {
+		return fmt.Errorf("advertised address %s is of another family than %s", advertised, strings.Join(bind, " "))
 	}
 	return nil
 }

@@ -106,14 +106,8 @@ func (s *Settings) addSection(i interfaceSection) error {
 	}
 	n := &s.Network
 	before := len(n.Interfaces)
-	for _, address := range splitList(i.address) {
-		text := i.name + "/" + address
-		if i.advertised != "" {
-			text += "!" + i.advertised
-		}
-		if err := addInterface(s, text); err != nil {
-			return err
-		}
+	if err := s.addAddresses(i.name, splitList(i.address), i.advertised); err != nil {
+		return err
 	}
 	for k := before; k < len(n.Interfaces); k++ {
 		n.Interfaces[k].PortMin, n.Interfaces[k].PortMax, n.Interfaces[k].Exclude = i.low, i.high, i.exclude
