@@ -4,6 +4,7 @@ package app
 
 import (
 	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"sync"
@@ -69,7 +70,7 @@ func New(cfg Config) (*App, error) {
 		log.Warn(n.Message, zap.String("option", n.Option), zap.String("source", n.Source))
 	}
 	a := &App{
-		log: log, load: cfg.Load, limits: limits.NewLive(s.Limits), levels: cfg.Levels, settings: s, instance: rand.Text(),
+		log: log, load: cfg.Load, limits: limits.NewLive(s.Limits), levels: cfg.Levels, settings: s, instance: newInstance(),
 	}
 	a.live.Store(&s.Control)
 	if a.levels == nil {
@@ -142,6 +143,14 @@ func (a *App) Close() error {
 	a.monitor.Close()
 	a.calls.Close()
 	return errors.Join(err, a.exports.close(), a.engine.Close())
+}
+
+// newInstance names this daemon in the marker of loop protect, in the form of
+// rtpengine's.
+func newInstance() string {
+	var b [6]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
 }
 
 // checkKernel says what became of the wish for kernel forwarding.

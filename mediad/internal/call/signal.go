@@ -111,11 +111,12 @@ func (c *Call) signal(req *ng.Request) (string, leftovers, error) {
 		if d, fresh, err = c.answerDialogue(req, now); err != nil {
 			return "", leftovers{}, err
 		}
-		if fresh { // nothing was offered, so there is nothing to compare with
-			offer := *req
-			offer.Command = ng.CommandOffer
-			planned = &offer
+		as := *req
+		as.Flags.Clear(ng.FlagReset) // too late to start over
+		if fresh {
+			as.Command = ng.CommandOffer // nothing was offered, so there is nothing to compare with
 		}
+		planned = &as
 	} else {
 		d = c.offerDialogue(req, now)
 	}
@@ -132,11 +133,13 @@ func (c *Call) signal(req *ng.Request) (string, leftovers, error) {
 		return "", leftovers{}, err
 	case plan.Untouched:
 		return req.SDP, leftovers{}, nil
+	case req.Flags.Has(ng.FlagSIPSourceAddress) && !req.ReceivedFrom.IsValid():
+		return "", leftovers{}, fmt.Errorf("%w: no source address given", ng.ReasonSDPIncomplete)
 	case plan.Fragment:
 		c.trickle(d.from, plan)
 		return "", leftovers{}, nil
 	}
-	if req.Flags.Has(ng.FlagReset) {
+	if planned.Flags.Has(ng.FlagReset) {
 		from.medias, to.medias = nil, nil
 	}
 	c.warnOfInterfaces(req)
