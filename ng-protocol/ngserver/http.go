@@ -29,30 +29,31 @@ func (s *Server) HTTP() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /ng", func(w http.ResponseWriter, r *http.Request) { s.serveHTTP(w, r, false) })
 	mux.HandleFunc("POST /ng-plain", func(w http.ResponseWriter, r *http.Request) { s.serveHTTP(w, r, true) })
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { refuse(w, http.StatusNotFound, "not found") })
 	return mux
 }
 
 func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request, plain bool) {
 	from, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
-		http.Error(w, "no address", http.StatusForbidden)
+		refuse(w, http.StatusForbidden, "no address")
 		return
 	}
 	peer := &exchange{peer: netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), reply: make(chan []byte, 1)}
 	if !s.admit(peer.peer, peer) {
-		http.Error(w, "not allowed", http.StatusForbidden)
+		refuse(w, http.StatusForbidden, "not allowed")
 		return
 	}
 	kind, ok := bodyType(r, plain)
 	if !ok {
-		http.Error(w, "unsupported content type", http.StatusUnsupportedMediaType)
+		refuse(w, http.StatusNotFound, "not found") // as rtpengine answers other types
 		return
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, ng.MaxCookie+1+ng.MaxSize))
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		http.Error(w, "message too large", http.StatusRequestEntityTooLarge)
+		refuse(w, http.StatusRequestEntityTooLarge, "message too large")
 		return
 	case err != nil:
 		return // the client has gone
@@ -61,7 +62,7 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request, plain bool) {
 	if !plain {
 		if _, _, err := ng.SplitCookie(body); err != nil {
 			s.drop("ng message without cookie", peer)
-			http.Error(w, "no cookie", http.StatusBadRequest)
+			refuse(w, statusNoCookie, "error")
 			return
 		}
 	}
@@ -70,7 +71,7 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request, plain bool) {
 		accept = s.plainMessage
 	}
 	if !accept(body, peer) {
-		http.Error(w, "no room for the command", http.StatusServiceUnavailable)
+		refuse(w, http.StatusServiceUnavailable, "no room for the command")
 		return
 	}
 	s.await(w, r, peer, kind)
@@ -86,20 +87,26 @@ func (s *Server) await(w http.ResponseWriter, r *http.Request, peer *exchange, k
 		_, _ = w.Write(reply)
 	case <-r.Context().Done():
 	case <-s.ctx.Done():
-		http.Error(w, "closing", http.StatusServiceUnavailable)
+		refuse(w, http.StatusServiceUnavailable, "closing")
 	case <-timeout.C:
-		http.Error(w, "no answer in time", http.StatusGatewayTimeout)
+		refuse(w, http.StatusGatewayTimeout, "no answer in time")
 	}
 }
 
+// statusNoCookie is what rtpengine answers a message without cookie with.
+const statusNoCookie = 600
+
+func refuse(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/plain")
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, text+"\n")
+}
+
 // bodyType returns the type of request and reply; false if it is none that the
-// path takes. A request that names no type is taken as ng.
+// path takes. The type has to be given, so that no page in a browser can send
+// commands without asking before.
 func bodyType(r *http.Request, plain bool) (string, bool) {
-	given := r.Header.Get("Content-Type")
-	if given == "" {
-		return typeNG, true
-	}
-	kind, _, err := mime.ParseMediaType(given)
+	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	return kind, err == nil && (kind == typeNG || plain && kind == typeJSON)
 }
 

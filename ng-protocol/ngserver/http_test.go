@@ -48,16 +48,16 @@ func TestHTTP(t *testing.T) {
 		want             string // part of the body
 	}{
 		{"/ng", typeNG, "c d7:command4:pinge", 200, "c d6:result4:ponge"},
-		{"/ng", "", "d d7:command4:pinge", 200, "d d6:result4:ponge"},
+		{"/ng", "", "d d7:command4:pinge", 404, "not found"},
 		{"/ng", typeNG, `e {"command":"ping"}`, 200, `e {"result":"pong"}`},
 		{"/ng", typeNG, "f rubbish", 200, "22:Invalid NG data formate"},
-		{"/ng", typeNG, "rubbish", 400, "no cookie"},
-		{"/ng", typeJSON, `g {"command":"ping"}`, 415, ""},
+		{"/ng", typeNG, "rubbish", 600, "error"},
+		{"/ng", typeJSON, `g {"command":"ping"}`, 404, ""},
 		{"/ng", typeNG, "h " + strings.Repeat("x", ng.MaxSize+ng.MaxCookie+1), 413, ""},
 		{"/ng-plain", typeNG, "d7:command4:pinge", 200, "d6:result4:ponge"},
 		{"/ng-plain", typeJSON, `{"command":"ping"}`, 200, `{"result":"pong"}`},
 		{"/ng-plain", typeJSON, `{`, 200, `"error-reason"`},
-		{"/ng-plain", "text/plain", `{"command":"ping"}`, 415, ""},
+		{"/ng-plain", "text/plain", `{"command":"ping"}`, 404, ""},
 		{"/other", typeNG, "c d7:command4:pinge", 404, ""},
 	} {
 		status, body := post(t, s, c.path, c.kind, c.body)
@@ -81,6 +81,7 @@ func TestHTTPClientGone(t *testing.T) {
 	go func() {
 		defer close(done)
 		r := httptest.NewRequest(http.MethodPost, "/ng", strings.NewReader("c d7:command4:pinge")).WithContext(ctx)
+		r.Header.Set("Content-Type", typeNG)
 		s.HTTP().ServeHTTP(httptest.NewRecorder(), r)
 	}()
 	<-started

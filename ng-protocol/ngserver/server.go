@@ -27,7 +27,8 @@ const (
 	CacheTurn = 30 * time.Second
 )
 
-// Config configures a Server. Handler and at least one address, of UDP or TCP, are required.
+// Config configures a Server. Handler is required. Without addresses it serves
+// what HTTP and WebSocket servers hand it.
 type Config struct {
 	// Listen holds the addresses to bind. With an unspecified address (0.0.0.0
 	// or ::) a reply still leaves from the address that the request was sent to.
@@ -85,8 +86,8 @@ type Server struct {
 
 // New binds the sockets. They queue datagrams until Start.
 func New(cfg Config) (*Server, error) {
-	if cfg.Handler == nil || len(cfg.Listen)+len(cfg.ListenTCP) == 0 {
-		return nil, errors.New("ngserver: no handler or no address")
+	if cfg.Handler == nil {
+		return nil, errors.New("ngserver: no handler")
 	}
 	for _, d := range []struct{ value, def *int }{
 		{&cfg.Workers, new(DefaultWorkers)},

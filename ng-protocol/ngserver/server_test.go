@@ -373,9 +373,6 @@ func TestCloseWithoutStart(t *testing.T) {
 
 func TestNewErrors(t *testing.T) {
 	s := serve(t, pong)
-	if _, err := New(Config{Handler: ng.HandlerFunc(pong)}); err == nil {
-		t.Error("no address accepted")
-	}
 	if _, err := New(Config{Listen: s.Addrs()}); err == nil {
 		t.Error("no handler accepted")
 	}

@@ -1,7 +1,9 @@
 package telemetry
 
 import (
+	"maps"
 	"slices"
+	"sync"
 	"sync/atomic"
 
 	"go.uber.org/zap"
@@ -18,6 +20,40 @@ type Levels struct {
 	names []string
 	by    map[string]*atomic.Int32 // read-only after NewLevels
 	most  atomic.Int32             // the highest of all
+
+	follow   sync.Mutex // one change at a time
+	followed atomic.Pointer[map[string]bool]
+}
+
+// followKey is the key of the field that tells what a line is about.
+const followKey = "call-id"
+
+// maxFollowed bounds how much is followed at a time.
+const maxFollowed = 100
+
+// Follow lets all lines about one call pass, whatever the levels, or ends that.
+// A line is about a call if its logger was made with the field "call-id". It
+// returns false if too many are followed already.
+func (l *Levels) Follow(id string, on bool) bool {
+	l.follow.Lock()
+	defer l.follow.Unlock()
+	next := make(map[string]bool)
+	if old := l.followed.Load(); old != nil {
+		maps.Copy(next, *old)
+	}
+	delete(next, id)
+	if on {
+		if len(next) >= maxFollowed {
+			return false
+		}
+		next[id] = true
+	}
+	if len(next) == 0 {
+		l.followed.Store(nil)
+		return true
+	}
+	l.followed.Store(&next)
+	return true
 }
 
 // NewLevels returns levels for the subsystems names, all of them the same. The
@@ -116,19 +152,31 @@ type levelCore struct {
 	zapcore.Core
 	levels    *Levels
 	subsystem func(string) string
+	about     string // a call
 }
 
-// Enabled reports whether any subsystem writes lines of the level.
+// Enabled reports whether any line of the level may be written.
 func (c *levelCore) Enabled(level zapcore.Level) bool {
-	return severity(level) <= c.levels.most.Load() && c.Core.Enabled(level)
+	return (severity(level) <= c.levels.most.Load() || c.isFollowed()) && c.Core.Enabled(level)
+}
+
+func (c *levelCore) isFollowed() bool {
+	followed := c.levels.followed.Load()
+	return followed != nil && (*followed)[c.about]
 }
 
 func (c *levelCore) With(fields []zapcore.Field) zapcore.Core {
-	return &levelCore{Core: c.Core.With(fields), levels: c.levels, subsystem: c.subsystem}
+	about := c.about
+	for _, f := range fields {
+		if f.Key == followKey {
+			about = f.String
+		}
+	}
+	return &levelCore{Core: c.Core.With(fields), levels: c.levels, subsystem: c.subsystem, about: about}
 }
 
 func (c *levelCore) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
-	if !c.levels.passes(c.subsystem(e.LoggerName), e.Level) {
+	if !c.levels.passes(c.subsystem(e.LoggerName), e.Level) && !c.isFollowed() {
 		return ce
 	}
 	return c.Core.Check(e, ce)

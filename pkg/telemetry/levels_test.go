@@ -78,3 +78,33 @@ func TestParseSeverity(t *testing.T) {
 		}
 	}
 }
+
+func TestFollowedCallsSayEverything(t *testing.T) {
+	var out bytes.Buffer
+	levels := NewLevels(3, "core")
+	log := levels.Apply(NewLogger(LogConfig{Level: zap.NewAtomicLevelAt(zapcore.DebugLevel), Output: &out, NoTimestamps: true}),
+		func(name string) string { return name })
+	a, b := log.With(zap.String("call-id", "a")), log.With(zap.String("call-id", "b"))
+	say := func() string {
+		out.Reset()
+		for _, l := range []*zap.Logger{log, a.With(zap.Int("n", 1)), b} {
+			l.Debug("x")
+		}
+		return out.String()
+	}
+	if say() != "" || !levels.Follow("a", true) {
+		t.Error("followed from the start")
+	}
+	if got, want := say(), "DEBUG x {\"call-id\": \"a\", \"n\": 1}\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	for i := range maxFollowed {
+		if ok := levels.Follow(strings.Repeat("c", i+1), true); ok != (i < maxFollowed-1) {
+			t.Errorf("call %d is followed: %v", i, ok)
+		}
+	}
+	levels.Follow("a", false)
+	if got := say(); got != "" {
+		t.Errorf("still says %q", got)
+	}
+}

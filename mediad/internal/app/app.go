@@ -106,7 +106,7 @@ func New(cfg Config) (*App, error) {
 		DTLSMTU: s.DTLS.MTU,
 		Pion:    telemetry.PionFactory{Log: log},
 	})
-	if a.front, err = newFront(a, &s.Control); err != nil {
+	if a.front, err = newFront(a, s); err != nil {
 		return nil, errors.Join(err, a.exports.close(), a.engine.Close())
 	}
 	return a, nil
