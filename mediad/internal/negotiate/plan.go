@@ -90,7 +90,7 @@ func NewPlan(req *ng.Request, from, to Party, opts Options) (*Plan, error) {
 	case n > maxMedias:
 		return nil, fmt.Errorf("%w: %d m= lines", ng.ReasonSDPParse, n)
 	}
-	if req.Flags.Has(ng.FlagReset) {
+	if req.Flags.Has(ng.FlagReset) && req.Command != ng.CommandAnswer {
 		p.From.Sides, p.To.Sides = nil, nil
 	}
 	if err := p.readRemotes(); err != nil {
