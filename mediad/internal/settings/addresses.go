@@ -75,13 +75,9 @@ func parseListen(text string) ([]netip.AddrPort, error) {
 		}
 		return []netip.AddrPort{netip.AddrPortFrom(unspecified, uint16(port))}, nil
 	}
-	addresses, err := lookup(host)
+	addresses, err := lookupLocal(host)
 	if err != nil {
 		return nil, err
-	}
-	// A name like localhost may stand for addresses that this host lacks.
-	if slices.ContainsFunc(addresses, bindable) {
-		addresses = slices.DeleteFunc(addresses, func(a netip.Addr) bool { return !bindable(a) })
 	}
 	var out []netip.AddrPort
 	for _, a := range addresses {
@@ -98,6 +94,16 @@ func bindable(a netip.Addr) bool {
 	}
 	conn.Close()
 	return true
+}
+
+// lookupLocal resolves a name of this host. A name like localhost may stand for
+// addresses that it lacks, too; they are left out.
+func lookupLocal(host string) ([]netip.Addr, error) {
+	addresses, err := lookup(host)
+	if err == nil && slices.ContainsFunc(addresses, bindable) {
+		addresses = slices.DeleteFunc(addresses, func(a netip.Addr) bool { return !bindable(a) })
+	}
+	return addresses, err
 }
 
 // lookup resolves a host name or address.
@@ -244,7 +250,7 @@ func localAddresses(bind string) ([]netip.Addr, error) {
 	}
 	switch {
 	case bind != anyAddress:
-		found, err := lookup(bind)
+		found, err := lookupLocal(bind)
 		if err != nil {
 			return nil, fmt.Errorf("%q is no address, network device or host: %w", bind, err)
 		}
