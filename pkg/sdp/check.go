@@ -44,6 +44,8 @@ func (s *Section) check(media bool) error {
 			ok = connections == 1 && checkConnection(l.Value)
 		case l.Type == 'm':
 			_, ok = ParseMedia(l.Value)
+			name, _, _ := strings.Cut(l.Value, " ")
+			ok = ok && name != "" && !strings.Contains(name, "\t")
 		}
 		types := sessionTypes
 		if media && l.Index > s.first {

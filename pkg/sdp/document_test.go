@@ -155,7 +155,7 @@ func TestCheck(t *testing.T) {
 	for name, line := range map[string]string{
 		"no type": "hello", "unknown type": "y=1", "second v=": "v=0", "short o=": "o=- 1 1 IN IP4", "name": "c=IN IP4 localhost",
 		"other family": "c=IN IP4 ::1", "TTL": "c=IN IP4 224.0.0.1/127", "two spaces": "c=IN  IP4 192.0.2.1", "no number": "m=audio x RTP/AVP 0",
-		"no protocol": "m=audio 1", "count of 0": "m=audio 1/0 RTP/AVP 0",
+		"no protocol": "m=audio 1", "count of 0": "m=audio 1/0 RTP/AVP 0", "space before the type": "m= audio 1 RTP/AVP 0", "tab": "m=audio\t1 RTP/AVP 0 0",
 	} {
 		d, err := Parse([]byte("v=0\r\n" + line + "\r\n"))
 		require.NoError(t, err, name)

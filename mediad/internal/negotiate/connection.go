@@ -2,6 +2,7 @@ package negotiate
 
 import (
 	"net/netip"
+	"strings"
 
 	ng "github.com/tandem-sbc/tandem/ng-protocol"
 	"github.com/tandem-sbc/tandem/pkg/sdp"
@@ -17,13 +18,21 @@ func (p *Plan) rewriteConnection(i int, section *sdp.Section, address netip.Addr
 	found := false
 	for l := range section.Lines() {
 		if l.Type == 'c' {
-			section.Replace(l, value)
+			section.Replace(l, readdress(l, value))
 			found = true
 		}
 	}
 	if !found && session != value && p.To.Sides[i].Local.Active {
 		insertConnection(section, value)
 	}
+}
+
+// readdress is a c= line with another address; what follows the address stays.
+func readdress(line sdp.Line, address string) string {
+	if part := strings.SplitN(line.Value, " ", 4); len(part) == 4 {
+		return address + " " + part[3]
+	}
+	return address
 }
 
 // insertConnection puts a c= line where RFC 8866 §9 wants it.

@@ -318,11 +318,14 @@ func (p *Plan) direction(from *Side) sdp.Direction {
 }
 
 // identify settles a=mid towards both parties (RFC 5888): each keeps its own,
-// and gets that of the other if it has none.
+// and an offer brings it that of the other if it has none.
 func (p *Plan) identify(i int) {
 	from, to := &p.From.Sides[i].Local, &p.To.Sides[i].Local
 	if mid := p.From.Sides[i].Remote.MID; mid != "" {
 		from.MID = mid
+	}
+	if p.req.Command == ng.CommandAnswer {
+		return
 	}
 	if to.MID == "" {
 		to.MID = from.MID

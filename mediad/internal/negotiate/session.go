@@ -27,7 +27,7 @@ func (p *Plan) isLooped() bool {
 func (p *Plan) rewriteSession(connection string) {
 	s := p.doc.Session()
 	if l, ok := s.First('c'); ok {
-		s.Replace(l, connection)
+		s.Replace(l, readdress(l, connection))
 	}
 	for a := range s.Attributes() {
 		if ofSession(a) && !(ofICE(a) && p.keepsSessionICE()) || p.stripsDirection(a) || p.stripsExtmap(a) {
