@@ -76,6 +76,7 @@ type attempt struct {
 	key   netip.AddrPort
 	begun time.Time
 	conn  *dtls.Conn // set when it has won
+	last  hold       // of the server
 }
 
 // NewEndpoint makes an endpoint that queues early packets until Start.
@@ -180,16 +181,20 @@ func isClientHello(pkt []byte) bool {
 
 // beginLocked starts a handshake.
 func (e *Endpoint) beginLocked(key netip.AddrPort) *attempt {
-	a := &attempt{key: key, begun: time.Now()}
+	a, role := &attempt{key: key, begun: time.Now()}, e.role
 	a.view = udp.NewView(netip.AddrPortFrom(netip.IPv4Unspecified(), 9), attemptQueue, func(pkt []byte, _ netip.AddrPort) error {
+		dst := e.destination(key)
+		if role == Passive && a.last.keeps(pkt, dst) {
+			return nil
+		}
 		// A datagram that cannot be sent (no destination yet, no route) is as good as lost on the way: DTLS repeats it, while an
 		// error would end the handshake.
-		_ = e.cfg.Sender.Send(pkt, e.destination(key))
+		_ = e.cfg.Sender.Send(pkt, dst)
 		return nil
 	})
 	e.attempts[key] = a
 	e.running.Add(1)
-	go e.run(e.ctx, a, e.role)
+	go e.run(e.ctx, a, role)
 	return a
 }
 
@@ -231,6 +236,7 @@ func (e *Endpoint) run(ctx context.Context, a *attempt, role Role) {
 		return
 	}
 	e.cfg.OnKeys(keys)
+	a.last.release(e.cfg.Sender.Send)
 	e.drain(conn)
 }
 
