@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -20,6 +19,7 @@ import (
 
 const (
 	sipPort, tlsPort, wsPort, wssPort, ngPort = 15060, 15061, 15080, 15443, 12223
+	streamPort, httpPort, cliPort             = 12224, 12225, 12226 // of mediad, too
 	mediaLow, mediaTop                        = 30000, 30999
 	handshakeLimit                            = 3 * time.Second
 )
@@ -83,8 +83,14 @@ func start(t *testing.T) *site {
 	s := &site{net: fmt.Sprintf("127.%d", 40+os.Getpid()%200), dir: dir}
 	s.host = s.net + ".7.1"
 	programs := compile(t)
-	s.media = s.run(t, "mediad", programs["mediad"], "--config-file=none", "--foreground", "--log-stderr", "--log-level=7",
+	level := "--log-level=7"
+	if os.Getenv("HOSTILE_COUNT") != "" { // a line for each of ten million commands fills the disk
+		level = "--log-level=4"
+	}
+	s.media = s.run(t, "mediad", programs["mediad"], "--config-file=none", "--foreground", "--log-stderr", level,
 		"--interface="+s.host, fmt.Sprintf("--listen-ng=%s:%d", s.host, ngPort), "--delete-delay=0",
+		fmt.Sprintf("--listen-tcp-ng=%s:%d", s.host, streamPort), fmt.Sprintf("--listen-http=%s:%d", s.host, httpPort),
+		fmt.Sprintf("--listen-cli=%s:%d", s.host, cliPort),
 		fmt.Sprintf("--port-min=%d", mediaLow), fmt.Sprintf("--port-max=%d", mediaTop))
 	if err := s.media.Ready(s.ng().Ping); err != nil {
 		t.Fatal(err)
@@ -121,11 +127,12 @@ func compile(t *testing.T) map[string]string {
 	t.Helper()
 	dir := t.TempDir()
 	programs := map[string]string{}
-	for name, pkg := range map[string]string{"proxy": "proxy", "mediad": "mediad", "demo-phone": "deploy/demo-phone"} {
-		programs[name] = filepath.Join(dir, name)
-		if out, err := exec.Command("go", "build", "-o", programs[name], "github.com/tandem-sbc/tandem/"+pkg).CombinedOutput(); err != nil {
-			t.Fatalf("build %s: %v\n%s", pkg, err, out)
+	for _, source := range []string{"proxy", "mediad", "deploy/demo-phone"} {
+		binary, err := harness.Build(dir, source)
+		if err != nil {
+			t.Fatal(err)
 		}
+		programs[filepath.Base(source)] = binary
 	}
 	return programs
 }
