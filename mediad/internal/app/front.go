@@ -40,7 +40,7 @@ func newFront(a *App, s *settings.Settings) (*front, error) {
 		ControlTOS: s.Control.TOS, Reload: a.ReloadFile, Log: a.log.Named("cli"),
 	})
 	f.handler = control.New(control.Config{
-		Calls: a.calls, Metrics: numbers, CLI: lines.Execute, Log: a.log,
+		Calls: a.calls, Metrics: numbers, CLI: lines.Execute, Log: a.log.Named("control"),
 		Templates: func() map[string]string { return a.live.Load().Templates },
 	})
 	if err := f.listen(a, &s.Control, lines, numbers); err != nil {
