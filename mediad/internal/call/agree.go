@@ -226,14 +226,22 @@ func (c *Call) keysDerived(h *handshake, k secure.Keys, log logger) {
 		log.handshakeFailed(err)
 		return
 	}
+	if c.adoptKeys(h, in, out, k) {
+		c.registry.cfg.Engine.CatchUp(h.path.all...)
+		log.now().Info("DTLS-SRTP established", zap.Stringer("suite", k.In.Suite))
+	}
+}
+
+// adoptKeys puts the keys of a handshake in force; false if the call has ended.
+func (c *Call) adoptKeys(h *handshake, in *secure.Inbound, out *secure.Outbound, k secure.Keys) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ended {
-		return
+		return false
 	}
 	h.in, h.out, h.suite = in, out, k.In.Suite.String()
 	c.compile()
-	log.now().Info("DTLS-SRTP established", zap.Stringer("suite", k.In.Suite))
+	return true
 }
 
 // reopen lets the streams of a party learn its address again; only signalling

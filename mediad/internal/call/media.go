@@ -98,7 +98,8 @@ type handshake struct {
 // path is how the packets of a handshake go, when a component has a port on
 // each of several addresses.
 type path struct {
-	first *flow.Stream                // the one in the m= line
+	first *flow.Stream // the one in the m= line
+	all   []*flow.Stream
 	heard atomic.Pointer[flow.Stream] // where the peer's last packet came in
 }
 

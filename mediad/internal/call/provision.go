@@ -254,6 +254,9 @@ func (p *provision) dtls(m *media, l *negotiate.Local, log logger) {
 func (p *provision) handshake(m *media, component int, log logger) *handshake {
 	c := p.call
 	h := &handshake{path: &path{first: m.streams[component]}}
+	for _, at := range m.places() {
+		h.path.all = append(h.path.all, at.streams[component])
+	}
 	h.endpoint = secure.NewEndpoint(secure.EndpointConfig{
 		Certificate: c.registry.cfg.Certificate,
 		Sender:      h.path,

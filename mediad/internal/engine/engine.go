@@ -20,6 +20,9 @@ type Engine interface {
 	// Detach ends it and returns when no packet of the streams is in flight any more: their contexts and sockets may be closed
 	// then. A stream that is not attached is retired all the same. It cannot be attached again.
 	Detach(...*flow.Stream)
+	// CatchUp handles the packets that have come to streams before the keys of a handshake (flow.Stream.CatchUp) and returns when
+	// that is done.
+	CatchUp(...*flow.Stream)
 	// Close detaches all streams and waits for the workers.
 	Close() error
 }

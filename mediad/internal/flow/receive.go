@@ -70,7 +70,7 @@ func (s *Stream) media(r *Route, pkt []byte, src netip.AddrPort, now time.Time, 
 	size := len(pkt)
 	if r.Encrypted {
 		if r.Inbound == nil {
-			s.counters.refuse()
+			s.postpone(r, pkt, src)
 			return
 		}
 		plain, err := r.Inbound.UnprotectRTP(pkt[:0], pkt)
@@ -110,7 +110,7 @@ func (s *Stream) control(r *Route, pkt []byte, src netip.AddrPort, now time.Time
 	size := len(pkt)
 	if r.Encrypted {
 		if r.Inbound == nil {
-			s.counters.refuse()
+			s.postpone(r, pkt, src)
 			return
 		}
 		plain, err := r.Inbound.UnprotectRTCP(pkt[:0], pkt)

@@ -37,6 +37,8 @@ type Stream struct {
 	// opened is the time of the last Reopen in Unix nanoseconds.
 	opened atomic.Int64
 	latch  latch // owned by the worker
+	// waiting are packets ahead of their keys, owned by the worker.
+	waiting []ahead
 	// settled tells that the latch has closed, or that a packet has come where nothing is learned.
 	settled atomic.Bool
 

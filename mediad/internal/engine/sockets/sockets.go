@@ -78,6 +78,15 @@ func (e *Engine) Detach(streams ...*flow.Stream) {
 	}
 }
 
+// CatchUp handles the packets that have come before their keys.
+func (e *Engine) CatchUp(streams ...*flow.Stream) {
+	for len(streams) > 0 {
+		n := sameShard(streams)
+		e.workerOf(streams[0]).catchUp(streams[:n])
+		streams = streams[n:]
+	}
+}
+
 // sameShard counts the streams at the head of the list that one worker serves: one visit to it does for all.
 func sameShard(streams []*flow.Stream) int {
 	n := 1

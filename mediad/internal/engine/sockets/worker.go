@@ -130,6 +130,24 @@ func (w *worker) detach(streams []*flow.Stream) {
 	}
 }
 
+// catchUp handles packets that have waited; after the end of the loop nobody waits.
+func (w *worker) catchUp(streams []*flow.Stream) {
+	_ = w.do(func() error {
+		for _, s := range streams {
+			if _, ok := w.tokens[s]; ok {
+				w.handleWaiting(s)
+			}
+		}
+		return nil
+	})
+}
+
+func (w *worker) handleWaiting(s *flow.Stream) {
+	defer w.survive(s)
+	s.CatchUp(time.Now(), w.batch)
+	w.flush()
+}
+
 // forget takes a stream out of the loop.
 func (w *worker) forget(s *flow.Stream) {
 	s.Retire()
