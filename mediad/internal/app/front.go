@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/tandem-sbc/tandem/mediad/internal/admin"
 	"github.com/tandem-sbc/tandem/mediad/internal/cli"
 	"github.com/tandem-sbc/tandem/mediad/internal/control"
+	"github.com/tandem-sbc/tandem/mediad/internal/legacy"
 	"github.com/tandem-sbc/tandem/mediad/internal/metrics"
 	"github.com/tandem-sbc/tandem/mediad/internal/settings"
 	ng "github.com/tandem-sbc/tandem/ng-protocol"
@@ -23,8 +25,9 @@ type front struct {
 	rates   *metrics.Rates
 	handler ng.Handler
 	ng      *ngserver.Server
-	admin   *admin.Server // nil without an address for it
-	cli     *cli.Server   // nil without an address for it
+	admin   *admin.Server       // nil without an address for it
+	legacy  *ngserver.Datagrams // nil without an address for it
+	cli     *cli.Server         // nil without an address for it
 }
 
 // newFront binds the sockets. What was bound before an error is closed again.
@@ -63,6 +66,17 @@ func (f *front) listen(a *App, c *settings.Control, lines *cli.CLI, numbers *met
 			Listen: c.CLI, Execute: lines.Execute, Allow: a.allowed, Log: a.log.Named("cli"),
 		}); err != nil {
 			return err
+		}
+	}
+	if len(c.Legacy) > 0 {
+		old := legacy.New(legacy.Config{
+			Handler: f.handler, Log: a.log.Named("legacy"),
+			SilentTimeout: func() time.Duration { return a.limits.Load().SilentTimeout },
+		})
+		if f.legacy, err = ngserver.NewDatagrams(ngserver.DatagramsConfig{
+			Listen: c.Legacy, Handle: old.Handle, Allow: a.allowed, TOS: c.TOS, Log: telemetry.Slog(a.log.Named("legacy")),
+		}); err != nil {
+			return fmt.Errorf("listen-udp: %w", err)
 		}
 	}
 	if len(c.HTTP)+len(c.HTTPS) == 0 {
@@ -123,6 +137,10 @@ func (f *front) start() {
 		f.cli.Start()
 		f.announce("CLI", f.cli.Addrs())
 	}
+	if f.legacy != nil {
+		f.legacy.Start()
+		f.announce("commands of rtpproxy", f.legacy.Addrs())
+	}
 	if f.admin != nil {
 		f.admin.Start()
 		f.announce("HTTP", f.admin.Addrs())
@@ -144,6 +162,9 @@ func (f *front) close() error {
 	}
 	if f.cli != nil {
 		errs = append(errs, f.cli.Close())
+	}
+	if f.legacy != nil {
+		errs = append(errs, f.legacy.Close())
 	}
 	if f.ng != nil {
 		errs = append(errs, f.ng.Close())
@@ -181,4 +202,12 @@ func (a *App) CLI() []netip.AddrPort {
 		return nil
 	}
 	return a.front.cli.Addrs()
+}
+
+// Legacy returns the addresses of listen-udp.
+func (a *App) Legacy() []netip.AddrPort {
+	if a.front.legacy == nil {
+		return nil
+	}
+	return a.front.legacy.Addrs()
 }
