@@ -4,11 +4,14 @@ package conformance_test
 
 import (
 	"bytes"
+	"context"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -98,4 +101,51 @@ func TestMediadDoesAsRTPEngine(t *testing.T) {
 	playAll(t, accepted, func(s conformance.Scenario) conformance.Outcome {
 		return conformance.Compare(reference, target, s, accepted)
 	})
+}
+
+// TestRandomConversations: mediad outlives what the grammars make of a seed, and
+// does as rtpengine in nearly all of it. Long runs are those of the command.
+func TestRandomConversations(t *testing.T) {
+	program, err := exec.LookPath("rtpengine")
+	if err != nil && missing(t, "rtpengine is not installed: mediad is not compared with the original") {
+		return
+	}
+	mediad := buildMediad(t)
+	for name, c := range map[string]struct {
+		scenario func(int) conformance.Scenario
+		most     int // differing conversations of a hundred
+	}{
+		"calls":    {conformance.Generator{Seed: 2026}.Scenario, 40},
+		"commands": {conformance.Generator{Seed: 2026}.Requests, 20},
+	} {
+		t.Run(name, func(t *testing.T) {
+			target := start(t, mediad)
+			var daemons []*conformance.Daemon
+			defer func() {
+				for _, d := range daemons {
+					d.Stop()
+				}
+			}()
+			f := conformance.Fuzzer{
+				Connect: func() (conformance.Runner, conformance.Runner, error) {
+					original, err := conformance.Start(program, io.Discard) // again when it has crashed
+					if err != nil {
+						return conformance.Runner{}, target, err
+					}
+					daemons = append(daemons, original)
+					return conformance.Runner{Target: original.Target}, target, nil
+				},
+				Scenario: c.scenario, Examples: -1,
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), 12*time.Second)
+			defer cancel()
+			found, err := f.Run(ctx, 0, 400)
+			require.NoError(t, err)
+			for _, kind := range found.Clusters {
+				require.NotEqual(t, conformance.Died+"target", kind.Kind)
+			}
+			t.Logf("%d of %d conversations differ", found.Differing, found.Played)
+			require.Less(t, found.Differing*100, found.Played*c.most, "%d of %d", found.Differing, found.Played)
+		})
+	}
 }

@@ -13,9 +13,9 @@ import (
 type Fuzzer struct {
 	// Connect gives the two daemons. It is called again when one of them has
 	// died, which is an end of the run if it gives an error.
-	Connect   func() (reference, target Runner, err error)
-	Accepted  Exceptions
-	Generator Generator
+	Connect  func() (reference, target Runner, err error)
+	Accepted Exceptions
+	Scenario func(n int) Scenario // Generator.Scenario or Generator.Requests
 	// Examples is how many minimal cases are kept of one kind; default 3.
 	Examples int
 
@@ -39,9 +39,15 @@ type Case struct {
 // Died is the beginning of the kind of a conversation that ended a daemon.
 const Died = "no more conversation: "
 
-// Run plays conversations first to first+count-1 until ctx ends and returns the
-// clusters, the most frequent first, and how many conversations were played.
-func (f Fuzzer) Run(ctx context.Context, first, count int) ([]Cluster, int, error) {
+// Findings are what a run of a Fuzzer has found.
+type Findings struct {
+	Played, Differing int       // conversations
+	Clusters          []Cluster // the most frequent first
+}
+
+// Run plays conversations first to first+count-1 until ctx ends. An error means
+// that a daemon could not be started (again).
+func (f Fuzzer) Run(ctx context.Context, first, count int) (Findings, error) {
 	clusters := map[string]*Cluster{}
 	of := func(kind string) *Cluster {
 		if clusters[kind] == nil {
@@ -49,13 +55,14 @@ func (f Fuzzer) Run(ctx context.Context, first, count int) ([]Cluster, int, erro
 		}
 		return clusters[kind]
 	}
-	played := 0
+	var found Findings
 	var fault error
 	f.reference, f.target, fault = f.Connect()
 	for n := first; n < first+count && ctx.Err() == nil && fault == nil; n++ {
-		s := f.Generator.Scenario(n)
+		s := f.Scenario(n)
 		o, kinds := f.play(s)
-		if played++; o.Err != nil {
+		if found.Played++; o.Err != nil {
+			found.Differing++
 			who, _, _ := strings.Cut(o.Err.Error(), ":")
 			c := of(Died + who)
 			if c.Count++; c.Count <= cmp.Or(f.Examples, 3) {
@@ -64,18 +71,20 @@ func (f Fuzzer) Run(ctx context.Context, first, count int) ([]Cluster, int, erro
 			f.reference, f.target, fault = f.Connect()
 			continue
 		}
+		if len(kinds) > 0 {
+			found.Differing++
+		}
 		for _, kind := range kinds {
 			f.add(ctx, of(kind), s, o)
 		}
 	}
-	list := make([]Cluster, 0, len(clusters))
 	for _, c := range clusters {
-		list = append(list, *c)
+		found.Clusters = append(found.Clusters, *c)
 	}
-	slices.SortFunc(list, func(a, b Cluster) int {
+	slices.SortFunc(found.Clusters, func(a, b Cluster) int {
 		return cmp.Or(cmp.Compare(b.Count, a.Count), strings.Compare(a.Kind, b.Kind))
 	})
-	return list, played, fault
+	return found, fault
 }
 
 // add counts a conversation, and makes it small while examples are wanted.
@@ -191,10 +200,12 @@ func kinds(command string, diff []string) []string {
 	for line := range gone {
 		kind := kindOf(line)
 		switch {
+		case strings.HasPrefix(line, "result: "): // the rest is a consequence
+			return []string{command + ": another result"}
 		case came[line]:
 			out["order of "+kind] = true
 		case adds[kind]:
-			out["differs in "+kind] = true
+			out["differs in "+detail(line, came)] = true
 		default:
 			out["lacks "+kind] = true
 		}
@@ -209,6 +220,26 @@ func kinds(command string, diff []string) []string {
 		list[i] = command + ": " + list[i]
 	}
 	return list
+}
+
+// detail is the kind of a line, of an m= line also the field that differs.
+func detail(line string, came map[string]bool) string {
+	want := strings.Fields(line)
+	kind := kindOf(line)
+	for other := range came {
+		got := strings.Fields(other)
+		if kindOf(other) != kind || !strings.HasPrefix(kind, "m=") || len(want) < 4 || len(got) < 4 {
+			continue
+		}
+		switch {
+		case want[2] != got[2]:
+			return kind + " (profile)"
+		case !slices.Equal(want[3:], got[3:]):
+			return kind + " (formats)"
+		}
+		return kind + " (port)"
+	}
+	return kind
 }
 
 // kindOf is the name of a line of an SDP; a text of the reply is its own.

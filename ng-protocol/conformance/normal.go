@@ -73,6 +73,14 @@ func (n *normalizer) port(host, text string) string {
 	return fmt.Sprintf("{port%d}", len(n.ports))
 }
 
+// session hides a random session identifier.
+func (n *normalizer) session(text string) string {
+	if value, err := strconv.ParseUint(text, 10, 64); err != nil || n.isSent(text) || value < 1<<16 {
+		return text
+	}
+	return "{session}"
+}
+
 // version hides a random session version, but not by how much it grows.
 func (n *normalizer) version(text string) string {
 	value, err := strconv.ParseUint(text, 10, 64)
@@ -190,10 +198,12 @@ func (n *normalizer) line(host, line string) string {
 	case strings.HasPrefix(line, "o="), strings.HasPrefix(line, "c="):
 		f := strings.Split(line, " ")
 		if len(f) == 6 {
-			f[2] = n.version(f[2])
+			f[1], f[2] = n.session(f[1]), n.version(f[2])
 		}
 		f[len(f)-1] = n.host(f[len(f)-1])
 		return strings.Join(f, " ")
+	case strings.HasPrefix(line, "s=rtpengine") && !n.isSent(strings.TrimPrefix(line, "s=")):
+		return "s={daemon}" // its name and version
 	case strings.HasPrefix(line, "m="):
 		f := strings.Split(line, " ")
 		if len(f) > 2 {

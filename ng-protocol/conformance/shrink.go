@@ -42,9 +42,12 @@ func without(s Scenario, i int) (Scenario, bool) {
 		if s.Steps[at].Command == "offer" && end < len(s.Steps) && s.Steps[end].Command == "answer" {
 			end++
 		}
+		if end-at == len(s.Steps) {
+			continue // nothing would remain
+		}
 		if i == 0 {
 			s.Steps = slices.Delete(slices.Clone(s.Steps), at, end)
-			return s, len(s.Steps) > 0
+			return s, true
 		}
 		i--
 	}
@@ -109,7 +112,7 @@ func withoutLine(body []string, i int) ([]string, int) {
 		i--
 	}
 	for at := range body {
-		if len(body[at]) > 1 && strings.Contains("vostm", body[at][:1]) {
+		if len(body[at]) > 1 && strings.Contains("vostmc", body[at][:1]) {
 			continue // an SDP stays one
 		}
 		if i == 0 {

@@ -4,35 +4,61 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 )
 
-// Format writes the requests of a scenario as a scenario file.
+// Format writes the steps of a scenario, but not what they expect, as a
+// scenario file.
 func Format(s Scenario) string {
 	_, title, _ := strings.Cut(s.Name, ": ")
 	var out strings.Builder
 	fmt.Fprintf(&out, "## %s\n", title)
 	for _, step := range s.Steps {
-		arrow := ">"
-		if step.JSON {
-			arrow = ">json"
-		}
-		words := []string{arrow, step.Command}
-		for _, tag := range []string{step.Party, step.To} {
-			if tag != "" {
-				words = append(words, tag)
-			}
-		}
-		if len(step.Keys) > 0 {
-			words = append(words, object(step.Keys))
-		}
-		out.WriteString("\n" + strings.Join(words, " ") + "\n")
+		out.WriteString("\n" + formatStep(step) + "\n")
 		for _, line := range step.Body {
 			out.WriteString("    " + line + "\n")
 		}
 	}
 	return out.String()
+}
+
+func formatStep(s Step) string {
+	var words []string
+	switch s.Kind {
+	case Raw:
+		return "raw " + s.Command
+	case Repeat:
+		return "again"
+	case Ask:
+		words = []string{">", s.Command}
+		if s.JSON {
+			words[0] = ">json"
+		}
+		for _, tag := range []string{s.Party, s.To} {
+			if tag != "" {
+				words = append(words, tag)
+			}
+		}
+		if len(s.Keys) > 0 {
+			words = append(words, object(s.Keys))
+		}
+		return strings.Join(words, " ")
+	case Send:
+		words = []string{s.Party, "sends"}
+	case Receive:
+		words = []string{s.Party, "receives"}
+	case Connect:
+		words = []string{s.Party, "connects"}
+	}
+	words = append(words, s.Packet["kind"])
+	for _, key := range slices.Sorted(maps.Keys(s.Packet)) {
+		if key != "kind" {
+			words = append(words, key+"="+s.Packet[key])
+		}
+	}
+	return strings.Join(words, " ")
 }
 
 // Write writes a scenario file anew with the replies that events tell where

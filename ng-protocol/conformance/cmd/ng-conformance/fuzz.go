@@ -21,6 +21,7 @@ func fuzz(args []string, out, errOut io.Writer) int {
 	first := f.Int("first", 0, "number of the first conversation")
 	count := f.Int("count", 500, "how many conversations")
 	limit := f.Duration("for", time.Hour, "end after this time")
+	commands := f.Bool("commands", false, "commands of all kinds with keys and types of all kinds, instead of calls")
 	examples := f.Int("examples", 3, "minimal cases of each kind of difference")
 	exceptions := f.String("exceptions", "", "file of accepted differences")
 	local := f.String("local", "127.0.0.9", "address of the media sockets of the parties")
@@ -48,7 +49,11 @@ func fuzz(args []string, out, errOut io.Writer) int {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), *limit)
 	defer cancel()
-	clusters, played, err := conformance.Fuzzer{
+	generate := conformance.Generator{Seed: *seed}.Scenario
+	if *commands {
+		generate = conformance.Generator{Seed: *seed}.Requests
+	}
+	found, err := conformance.Fuzzer{
 		Connect: func() (reference, target conformance.Runner, err error) {
 			started.stop()
 			theirs, err := started.target(*from)
@@ -59,15 +64,15 @@ func fuzz(args []string, out, errOut io.Writer) int {
 			return conformance.Runner{Target: theirs, Local: *local},
 				conformance.Runner{Target: ours, Local: *local, Unordered: *loose}, err
 		},
-		Accepted: accepted, Generator: conformance.Generator{Seed: *seed}, Examples: *examples,
+		Accepted: accepted, Scenario: generate, Examples: *examples,
 	}.Run(ctx, *first, *count)
-	report(out, clusters)
-	fmt.Fprintf(out, "%d conversations, %d kinds of difference\n", played, len(clusters))
+	report(out, found.Clusters)
+	fmt.Fprintf(out, "%d of %d conversations differ, %d kinds of difference\n", found.Differing, found.Played, len(found.Clusters))
 	if err != nil {
 		fmt.Fprintln(errOut, "ng-conformance:", err)
 		return 2
 	}
-	if len(clusters) > 0 {
+	if found.Differing > 0 {
 		return 1
 	}
 	return 0
