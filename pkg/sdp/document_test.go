@@ -193,6 +193,23 @@ func TestEditsAreSeen(t *testing.T) {
 	require.EqualValues(t, 77, m.Port)
 }
 
+func TestDropAndHolds(t *testing.T) {
+	d, err := Parse([]byte(phone))
+	require.NoError(t, err)
+	audio, video := d.Medias()[0], d.Medias()[1]
+	audio.Append("a=x")
+	video.Append("a=y")
+	for _, a := range []string{"a=sendrecv", "a=x", "a=x\r\na=z"} {
+		require.True(t, audio.Holds(a), a)
+	}
+	require.False(t, audio.Holds("a=y"))
+	video.Drop()
+	require.False(t, video.Holds("a=y"))
+	require.Equal(t, phone[:strings.Index(phone, "m=video")]+"a=x\r\n", string(d.Bytes()))
+	d.Session().Append("a=s")
+	require.True(t, d.Session().Holds("a=s"))
+}
+
 func TestFragment(t *testing.T) {
 	d, err := ParseFragment([]byte("a=ice-ufrag:abcd\r\nm=audio 9 RTP/AVP 0\r\na=mid:0\r\na=candidate:1 1 UDP 1 192.0.2.1 5 typ host\r\n"))
 	require.NoError(t, err)

@@ -2,6 +2,7 @@ package sdp
 
 import (
 	"iter"
+	"slices"
 	"strings"
 )
 
@@ -143,4 +144,31 @@ func oneLine(text string) string {
 		return text[:n]
 	}
 	return text
+}
+
+// Drop takes the whole section out of what is emitted, with all that was
+// inserted.
+func (s *Section) Drop() {
+	for i := s.first; i < s.last; i++ {
+		s.doc.lines[i].deleted, s.doc.lines[i].after = true, nil
+	}
+}
+
+// Holds reports whether text ("a=mid:0") is one of the lines that are emitted.
+func (s *Section) Holds(text string) bool {
+	text = oneLine(text)
+	if slices.Contains(s.head, text) {
+		return true
+	}
+	for i := s.first; i < s.last; i++ {
+		l := &s.doc.lines[i]
+		line := l.text
+		if !l.replaced {
+			line = string(s.doc.src[l.start:l.end])
+		}
+		if !l.deleted && line == text || slices.Contains(l.after, text) {
+			return true
+		}
+	}
+	return false
 }

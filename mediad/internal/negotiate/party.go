@@ -138,6 +138,7 @@ type Local struct {
 	Direction sdp.Direction
 	Payloads  []sdp.Payload
 	MID       string // a=mid of the media towards the party; empty = none
+	Hidden    bool   // the party is not told of the media (ng key "sdp-media-remove")
 
 	Ptime      int  // packet time that the party is told, in milliseconds; 0 = none
 	PtimeFixed bool // by a flag: what the parties say changes it no more

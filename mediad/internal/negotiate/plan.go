@@ -74,7 +74,7 @@ func NewPlan(req *ng.Request, from, to Party, opts Options) (*Plan, error) {
 		return p, p.readFragment()
 	}
 	var err error
-	if p.doc, err = parse(req.SDP); err != nil {
+	if p.doc, err = parse(withHidden(req.SDP, &from, &to)); err != nil {
 		return nil, err
 	}
 	if opts.RejectBlank && hasBlankLine(req.SDP) {
@@ -174,11 +174,12 @@ func (p *Plan) bundle() []string {
 func (p *Plan) offer(i int) {
 	from, to := &p.From.Sides[i], &p.To.Sides[i]
 	remote := &from.Remote
-	active := !remote.Rejected && relayed(remote.Type)
+	active := !remote.Rejected && relayed(remote.Type) && !p.hides(i)
 	if !active {
 		from.release()
 		to.release()
 	}
+	to.Local.Hidden = p.hides(i)
 	to.Local.Protocol = p.targetProtocol(from, to)
 	from.Local.Protocol = remote.Protocol
 	p.identify(i)
@@ -344,6 +345,7 @@ func (s *Side) release() {
 		Asked:     s.Local.Asked,
 		Family:    s.Local.Family,
 		MID:       s.Local.MID,
+		Hidden:    s.Local.Hidden,
 		Payloads:  s.Local.Payloads,
 
 		Ptime:      s.Local.Ptime,

@@ -307,12 +307,42 @@ func TestAttributeOperations(t *testing.T) {
 		{Section: "audio", Action: "add", Value: "new\r\na=smuggled"},
 		{Section: "video", Action: "add", Value: "not-here"},
 		{Section: "global", Action: "add", Value: "session"},
+		{Section: "none", Action: "add", Value: "session"},
+		{Section: "audio", Action: "remove", Value: "ssrc:"},
 	}}
-	p := planOf(t, req, "a=ptime:20\r\na=foo:1\r\n", Party{}, Party{})
+	p := planOf(t, req, "a=ptime:20\r\na=ssrc:1 a\r\na=foo:1\r\na=ssrc:1 b\r\n", Party{}, Party{})
 	out, err := p.Rewrite([]LocalMedia{{Address: netip.MustParseAddr("203.0.113.1"), RTPPort: 30000, RTCPPort: 30001}})
 	require.NoError(t, err)
 	require.Equal(t, "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 203.0.113.1\r\nt=0 0\r\na=session\r\n"+
 		"m=audio 30000 RTP/AVP 8\r\na=bar:1\r\na=rtpmap:8 PCMA/8000\r\na=sendrecv\r\na=rtcp:30001\r\na=new\r\n", out)
+}
+
+// TestMediaRemove: what "sdp-media-remove" keeps from the answerer is refused
+// towards the offerer.
+func TestMediaRemove(t *testing.T) {
+	const video = "m=video 4002 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n"
+	call := newPorts()
+	offer := ng.Request{Command: ng.CommandOffer, SDP: strings.Replace(plainOffer, "m=audio", video+"m=audio", 1), SDPMediaRemove: []string{"video"}}
+	out, _, err := call.step(&offer, "A", "B")
+	require.NoError(t, err)
+	require.NotContains(t, out, "m=video")
+	require.NotContains(t, out, "H264")
+	for range 2 { // also a repeated answer, and then a re-offer
+		out, _, err = call.step(&ng.Request{Command: ng.CommandAnswer, SDP: plainOffer}, "B", "A")
+		require.NoError(t, err)
+		require.Contains(t, out, "m=video 0 RTP/AVP 96\r\nm=audio 30010 ")
+	}
+	out, _, err = call.step(&ng.Request{Command: ng.CommandOffer, SDP: plainOffer}, "B", "A")
+	require.NoError(t, err)
+	require.Contains(t, out, "m=video 0 RTP/AVP 96\r\nm=audio 30010 ")
+	out, _, err = call.step(&ng.Request{Command: ng.CommandAnswer, SDP: strings.Replace(offer.SDP, "4002", "0", 1)}, "A", "B")
+	require.NoError(t, err)
+	require.NotContains(t, out, "m=video")
+
+	offer.SDPMediaRemove = nil
+	out, _, err = call.step(&offer, "A", "B")
+	require.NoError(t, err)
+	require.Contains(t, out, "m=video 40000 RTP/AVP 96\r\n")
 }
 
 // BenchmarkExchange is what offer and answer of a browser's call cost here.

@@ -73,6 +73,7 @@ func (p *Plan) Rewrite(locals []LocalMedia) (string, error) {
 			return "", fmt.Errorf("%w: %w", ng.ReasonSDPRewrite, err)
 		}
 	}
+	hiddenFrom(p.doc, &p.To)
 	p.rewriteOrigin(originAddress(locals))
 	return string(p.doc.Bytes()), nil
 }
