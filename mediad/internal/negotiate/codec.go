@@ -98,39 +98,27 @@ func sameCodec(a, b sdp.Payload) bool {
 // selected applies the codec lists: what is stripped (or, without transcoding,
 // hidden) goes, what is to be offered comes back in the order of that list. If
 // all others are stripped it comes first, else last, but before what is no
-// codec of its own.
+// codec of its own. A codec of the list transcode that was offered comes back
+// behind it: it needs no transcoding.
 func selected(list []sdp.Payload, codec *ng.Codec) []sdp.Payload {
 	kept := make([]sdp.Payload, 0, len(list))
-	var gone, back []sdp.Payload
 	for _, c := range list {
-		if stripped(codec, c) {
-			gone = append(gone, c)
-		} else {
+		if !stripped(codec, c) {
 			kept = append(kept, c)
 		}
 	}
-	if len(gone) == 0 {
+	if len(kept) == len(list) {
 		return list
 	}
-	all := slices.ContainsFunc([][]string{codec.Strip, codec.Mask, codec.Consume}, everything)
-	candidates := gone
-	if all { // what is spared is in the list again
-		candidates = list
-	}
-	for _, entry := range codec.Offer {
-		for _, c := range candidates {
-			if names([]string{entry}, c) && !contains(back, c) {
-				back = append(back, c)
-			}
-		}
-	}
-	if all {
-		kept = slices.DeleteFunc(kept, func(c sdp.Payload) bool { return contains(back, c) })
-		kept = append(back, kept...)
+	spared := len(kept)
+	if slices.ContainsFunc([][]string{codec.Strip, codec.Mask, codec.Consume}, everything) {
+		back := restored(nil, list, codec.Offer)
+		kept = append(back, slices.DeleteFunc(kept, func(c sdp.Payload) bool { return contains(back, c) })...)
 	} else {
-		kept = append(kept, back...)
+		kept = restored(kept, list, codec.Offer)
 	}
-	if len(back) > 0 {
+	kept = restored(kept, list, codec.Transcode)
+	if len(kept) > spared {
 		slices.SortStableFunc(kept, func(a, b sdp.Payload) int { return rank(a) - rank(b) })
 	}
 	out := make([]sdp.Payload, 0, len(kept))
@@ -143,6 +131,18 @@ func selected(list []sdp.Payload, codec *ng.Codec) []sdp.Payload {
 		return list
 	}
 	return out
+}
+
+// restored adds to kept what the entries name of list, in their order.
+func restored(kept, list []sdp.Payload, entries []string) []sdp.Payload {
+	for _, entry := range entries {
+		for _, c := range list {
+			if names([]string{entry}, c) && !contains(kept, c) {
+				kept = append(kept, c)
+			}
+		}
+	}
+	return kept
 }
 
 func contains(list []sdp.Payload, c sdp.Payload) bool {

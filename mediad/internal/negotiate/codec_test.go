@@ -52,6 +52,12 @@ func TestSelected(t *testing.T) {
 		{ng.Codec{Mask: list("PCMU"), Offer: list("PCMU")}, "0 8 96 101", "8 96 0 101"},
 		{ng.Codec{Mask: list("all"), Offer: list("opus", "PCMU")}, "0 8 96 101", "96 0"},
 		{ng.Codec{Mask: list("all"), Strip: list("PCMU"), Except: list("PCMU")}, "0 8", "0 8"},
+		{ng.Codec{Mask: list("all"), Transcode: list("PCMA", "PCMU")}, "0 8 96 101", "8 0"},
+		{ng.Codec{Mask: list("all"), Transcode: list("PCMA"), Except: list("PCMU")}, "0 8 96 101", "0 8"},
+		{ng.Codec{Mask: list("all"), Transcode: list("telephone-event", "PCMA", "G722")}, "0 8 96 101", "8 101"},
+		{ng.Codec{Strip: list("all"), Transcode: list("PCMA"), Offer: list("PCMU")}, "0 8 96 101", "0 8"},
+		{ng.Codec{Strip: list("PCMA"), Transcode: list("PCMA")}, "0 8 96 101", "0 96 8 101"},
+		{ng.Codec{Transcode: list("G722")}, "0 8", "0 8"},
 		{ng.Codec{Consume: list("PCMU")}, "0 8", "8"},
 		{ng.Codec{Ignore: list("all"), Accept: list("all")}, "0 8", "0 8"},
 	} {
