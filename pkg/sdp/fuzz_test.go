@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// FuzzDocument checks that a body without edits comes out as it went in, that
+// FuzzDocument checks that a body without edits comes out as it went in, up to a
+// blank line, that
 // edits only ever change what they are about, and that what comes out can be
 // read again with the same m= lines.
 func FuzzDocument(f *testing.F) {
@@ -27,7 +28,9 @@ func FuzzDocument(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if out := d.Bytes(); !bytes.Equal(out, body) {
+		out := d.Bytes()
+		rest, same := bytes.CutPrefix(body, out)
+		if !same || len(rest) > 0 && !bytes.HasPrefix(rest, []byte("\n")) && !bytes.HasPrefix(rest, []byte("\r\n")) {
 			t.Fatalf("changed without an edit:\n%q\n%q", body, out)
 		}
 		read(d.Session())
@@ -36,7 +39,7 @@ func FuzzDocument(f *testing.F) {
 			edit(s)
 		}
 		d.Session().Append("a=session-mark")
-		out := d.Bytes()
+		out = d.Bytes()
 		again, err := Parse(out)
 		if err != nil {
 			if len(out) > MaxBytes || bytes.Count(out, []byte{'\n'}) > MaxLines-8 || bytes.Count(out, []byte{'\r'}) > MaxLines-8 {

@@ -108,13 +108,14 @@ func (s *Section) Attribute(names ...string) (Attribute, bool) {
 }
 
 // Replace sets the value of line (what follows "x="). Line breaks in value are
-// cut off together with what follows them.
+// cut off together with what follows them; a line of which nothing is left goes.
 func (s *Section) Replace(line Line, value string) {
 	l := &s.doc.lines[line.Index]
 	if l.typ != 0 {
 		value = string(l.typ) + "=" + value
 	}
 	l.text, l.replaced = oneLine(value), true
+	l.deleted = l.deleted || l.text == "" // a blank line would end the body
 }
 
 // Delete drops line. Lines inserted behind it stay.
