@@ -77,17 +77,24 @@ func (v view) state(index int, sum *ng.CallState) ng.MediaState {
 		if component == componentRTCP {
 			total = &sum.RTCP
 		}
-		total.Packets += st.PacketsIn
-		total.Bytes += st.BytesIn
-		total.Errors += st.ErrorsIn
+		n := counters(st)
+		total.Packets += n.Packets
+		total.Bytes += n.Bytes
+		total.Errors += n.Errors
 	}
 	return s
+}
+
+// counters are those of a stream as rtpengine has them: what was refused is part
+// of what has come.
+func counters(st flow.Statistics) ng.Counters {
+	return ng.Counters{Packets: st.PacketsIn + st.ErrorsIn, Bytes: st.BytesIn + st.ErrorBytesIn, Errors: st.ErrorsIn}
 }
 
 func (v view) stream(component int, stream *flow.Stream, st flow.Statistics) ng.StreamState {
 	local := stream.LocalAddr()
 	signalled, current := v.endpoint(component), stream.Destination()
-	if !current.IsValid() {
+	if !current.IsValid() || !signalled.IsValid() {
 		current = signalled
 	}
 	s := ng.StreamState{
@@ -95,7 +102,7 @@ func (v view) stream(component int, stream *flow.Stream, st flow.Statistics) ng.
 		Endpoint: endpointState(current), AdvertisedEndpoint: endpointState(signalled),
 		CryptoSuite: v.suite(component), Flags: v.streamFlags(component, stream),
 		LastPacket: st.LastPacket.Unix(), SSRC: st.SSRC,
-		Stats: ng.Counters{Packets: st.PacketsIn, Bytes: st.BytesIn, Errors: st.ErrorsIn},
+		Stats: counters(st),
 	}
 	if st.LastPacket.IsZero() { // then it is when the port was opened
 		s.LastPacket = stream.Opened().Unix()

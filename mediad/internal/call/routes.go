@@ -75,7 +75,8 @@ func (c *Call) listeners(p *party, i int) []listener {
 			continue
 		}
 		for _, to := range s.receives(i) {
-			if to.pair != nil && !to.side.Remote.Hold && len(out) < flow.MaxOutputs {
+			onHold := to.side.Remote.Hold && to.ice == nil // with ICE the address in SDP means nothing
+			if to.pair != nil && !onHold && len(out) < flow.MaxOutputs {
 				out = append(out, listener{to, c.filter(s, m)})
 			}
 		}
@@ -142,7 +143,11 @@ func (m *media) routeFurther(component int, r *flow.Route, handshakes *associati
 func (m *media) output(component int, f *flow.Filter) flow.Output {
 	security := m.side.Security()
 	_, out := m.contexts(security, component)
-	return flow.Output{Stream: m.streams[component], Encrypted: security != negotiate.SecurityNone, Outbound: out, Filter: f}
+	o := flow.Output{Stream: m.streams[component], Encrypted: security != negotiate.SecurityNone, Outbound: out, Filter: f}
+	if m.side.Local.Source.NATWait {
+		o.Wait = m.streams[componentRTP]
+	}
+	return o
 }
 
 func learningOf(l ng.EndpointLearning) flow.Learning {

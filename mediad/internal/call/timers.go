@@ -19,6 +19,7 @@ func (r *Registry) expire(c *Call, now time.Time) {
 	var rest leftovers
 	if reason == "" {
 		rest = c.dropParties(now)
+		c.pierce(now)
 	}
 	c.mu.Unlock()
 	rest.close(r)

@@ -19,7 +19,7 @@ type ahead struct {
 // postpone keeps a packet for which there are no keys yet, if a handshake is to bring them.
 func (s *Stream) postpone(r *Route, pkt []byte, src netip.AddrPort) {
 	if r.DTLS == nil || len(s.waiting) >= maxAhead {
-		s.counters.refuse()
+		s.counters.refuse(len(pkt))
 		return
 	}
 	s.waiting = append(s.waiting, ahead{append(make([]byte, 0, len(pkt)+secure.Overhead), pkt...), src})

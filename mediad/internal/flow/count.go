@@ -10,6 +10,7 @@ import (
 // counters of a stream. They are written by the worker and read by anybody.
 type counters struct {
 	packetsIn, bytesIn, errorsIn    atomic.Uint64
+	errorBytesIn                    atomic.Uint64
 	packetsOut, bytesOut, errorsOut atomic.Uint64
 	lastPacket                      atomic.Int64  // Unix nanoseconds, 0 for never
 	controlSSRC                     atomic.Uint32 // of the last RTCP packet
@@ -24,8 +25,8 @@ type Statistics struct {
 	// PacketsIn and BytesIn count media (RTP, RTCP) that arrived from an accepted source and passed authentication; bytes are UDP
 	// payloads as received.
 	PacketsIn, BytesIn uint64
-	// ErrorsIn counts media that was refused: wrong source, failed authentication, malformed.
-	ErrorsIn uint64
+	// ErrorsIn and ErrorBytesIn count media that was refused: wrong source, failed authentication, malformed.
+	ErrorsIn, ErrorBytesIn uint64
 	// PacketsOut and BytesOut count media sent from this port.
 	PacketsOut, BytesOut uint64
 	// ErrorsOut counts media meant for this port's peer that could not be protected or sent.
@@ -56,7 +57,8 @@ func (s *Stream) Statistics() Statistics {
 	c := s.counters
 	st := Statistics{
 		PacketsIn: c.packetsIn.Load(), BytesIn: c.bytesIn.Load(), ErrorsIn: c.errorsIn.Load(),
-		PacketsOut: c.packetsOut.Load(), BytesOut: c.bytesOut.Load(), ErrorsOut: c.errorsOut.Load(),
+		ErrorBytesIn: c.errorBytesIn.Load(),
+		PacketsOut:   c.packetsOut.Load(), BytesOut: c.bytesOut.Load(), ErrorsOut: c.errorsOut.Load(),
 		SSRC: c.controlSSRC.Load(), Sources: c.sources.snapshot(),
 	}
 	if talking := c.sources.talking(); talking != nil {
@@ -83,7 +85,10 @@ func (c *counters) control(p rtp.RTCP) {
 }
 
 // refuse counts a datagram that was not taken.
-func (c *counters) refuse() { c.errorsIn.Add(1) }
+func (c *counters) refuse(size int) {
+	c.errorsIn.Add(1)
+	c.errorBytesIn.Add(uint64(size))
+}
 
 // CountRefused counts a datagram that the engine could not take, for example an oversized one.
-func (s *Stream) CountRefused() { s.counters.refuse() }
+func (s *Stream) CountRefused() { s.counters.refuse(0) }

@@ -30,18 +30,23 @@ func (s *Stream) Handle(pkt []byte, src netip.AddrPort, now time.Time, out *Batc
 		}
 	case rtp.Media:
 		if r.Control || !rtp.Packet(pkt).Valid() {
-			s.counters.refuse()
+			s.counters.refuse(len(pkt))
 			return
 		}
 		s.media(r, pkt, src, now, out)
 	case rtp.Control:
-		if !(r.Control || r.Muxed) || !rtp.RTCP(pkt).Valid() {
-			s.counters.refuse()
-			return
+		switch {
+		case !rtp.RTCP(pkt).Valid():
+			s.counters.refuse(len(pkt))
+		case r.Control || r.Muxed:
+			s.control(r, pkt, src, now, out)
+		default: // not agreed, but some peers do it all the same
+			s.beside(r, pkt, src, now, out)
 		}
-		s.control(r, pkt, src, now, out)
+	case rtp.ZRTP:
+		s.beside(r, pkt, src, now, out)
 	default:
-		s.counters.refuse()
+		s.counters.refuse(len(pkt))
 	}
 }
 
@@ -64,7 +69,7 @@ func (s *Stream) reachable(r *Route, src netip.AddrPort) bool {
 // media takes an RTP packet through its route.
 func (s *Stream) media(r *Route, pkt []byte, src netip.AddrPort, now time.Time, out *Batch) {
 	if !s.admit(r, src, now) {
-		s.counters.refuse()
+		s.counters.refuse(len(pkt))
 		return
 	}
 	size := len(pkt)
@@ -75,7 +80,7 @@ func (s *Stream) media(r *Route, pkt []byte, src netip.AddrPort, now time.Time, 
 		}
 		plain, err := r.Inbound.UnprotectRTP(pkt[:0], pkt)
 		if err != nil {
-			s.counters.refuse()
+			s.counters.refuse(len(pkt))
 			return
 		}
 		pkt = plain
@@ -104,7 +109,7 @@ func (s *Stream) media(r *Route, pkt []byte, src netip.AddrPort, now time.Time, 
 // control takes an RTCP packet through its route.
 func (s *Stream) control(r *Route, pkt []byte, src netip.AddrPort, now time.Time, out *Batch) {
 	if !s.admit(r, src, now) {
-		s.counters.refuse()
+		s.counters.refuse(len(pkt))
 		return
 	}
 	size := len(pkt)
@@ -115,7 +120,7 @@ func (s *Stream) control(r *Route, pkt []byte, src netip.AddrPort, now time.Time
 		}
 		plain, err := r.Inbound.UnprotectRTCP(pkt[:0], pkt)
 		if err != nil {
-			s.counters.refuse()
+			s.counters.refuse(len(pkt))
 			return
 		}
 		pkt = plain
@@ -142,10 +147,28 @@ func (s *Stream) control(r *Route, pkt []byte, src netip.AddrPort, now time.Time
 	}
 }
 
+// beside passes what is neither RTP nor meant for us between parties whose media is plain, as it is: ZRTP, which they speak end to end,
+// and RTCP on the RTP port. Nothing is learned from it.
+func (s *Stream) beside(r *Route, pkt []byte, src netip.AddrPort, now time.Time, out *Batch) {
+	if r.Control || r.Encrypted || r.ICE != nil || !s.admit(r, src, now) {
+		s.counters.refuse(len(pkt))
+		return
+	}
+	s.counters.accept(len(pkt), now)
+	if r.Drop {
+		return
+	}
+	for i := range r.Media {
+		if o := &r.Media[i]; !o.Encrypted {
+			o.sendOpaque(pkt, i == len(r.Media)-1, out)
+		}
+	}
+}
+
 // relay passes a datagram of a media that is not RTP.
 func (s *Stream) relay(r *Route, pkt []byte, src netip.AddrPort, now time.Time, out *Batch) {
 	if len(pkt) == 0 || !s.admit(r, src, now) {
-		s.counters.refuse()
+		s.counters.refuse(len(pkt))
 		return
 	}
 	s.learn(r, src, now)

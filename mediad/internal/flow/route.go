@@ -116,6 +116,9 @@ type Output struct {
 	Outbound  *secure.Outbound
 	// Filter keeps packets back or changes them, nil for none. RTCP always passes.
 	Filter *Filter
+	// Wait is a stream of the receiver: what comes before that stream has received something is dropped (ng flag NAT-wait). Nil for
+	// no waiting.
+	Wait *Stream
 	// Report is that of the receiver's route, if it gets RTCP of our own.
 	Report *Report
 }

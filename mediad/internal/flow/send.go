@@ -145,6 +145,9 @@ func (o *Output) sendOpaque(pkt []byte, last bool, out *Batch) {
 
 // ready reports whether the receiver can be sent to, and by which stream: its address is known and its keys are there.
 func (o *Output) ready() (via *Stream, to netip.AddrPort, ok bool) {
+	if o.Wait != nil && o.Wait.counters.packetsIn.Load() == 0 {
+		return nil, netip.AddrPort{}, false
+	}
 	via = o.Stream.Outlet()
 	to = via.Destination()
 	if !to.IsValid() || to.Port() == 0 || via.closed.Load() || (o.Encrypted && o.Outbound == nil) {

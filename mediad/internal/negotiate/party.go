@@ -63,7 +63,8 @@ type Remote struct {
 
 	RTCPMux   bool // a=rtcp-mux was there (RFC 5761)
 	Direction sdp.Direction
-	Hold      bool // connection address 0.0.0.0 or ::
+	Hold      bool // connection address 0.0.0.0 or ::, and no ICE
+	NoAddress bool // connection address 0.0.0.0 or ::, and no trickle ICE
 	MID       string
 	ICE       RemoteICE
 
@@ -261,6 +262,8 @@ type Source struct {
 	Asymmetric bool                // send to the SDP address, never to a learned one
 
 	Unidirectional bool // media may go one way only; for query
+	NATWait        bool // nothing is sent to the party before it has sent
+	PierceNAT      bool // empty packets are sent to the party until it has sent
 }
 
 // Security tells how media is protected between the party and the local side.

@@ -267,6 +267,8 @@ func (p *Plan) setSource(from, to *Local) {
 	s.Strict = p.req.Flags.Has(ng.FlagStrictSource)
 	s.Handover = p.req.Flags.Has(ng.FlagMediaHandover)
 	s.Asymmetric = p.req.Flags.Has(ng.FlagAsymmetric)
+	s.NATWait = p.req.Flags.Has(ng.FlagNATWait)
+	s.PierceNAT = p.req.Flags.Has(ng.FlagPierceNAT)
 	s.Unidirectional = p.req.Flags.Has(ng.FlagUnidirectional)
 }
 
@@ -307,7 +309,7 @@ func (p *Plan) direction(from *Side) sdp.Direction {
 	if p.req.Flags.Has(ng.FlagInactive) {
 		return sdp.Inactive
 	}
-	if from.Remote.Hold && !p.req.Flags.Has(ng.FlagOriginalSendrecv) {
+	if from.Remote.NoAddress && !p.req.Flags.Has(ng.FlagOriginalSendrecv) {
 		switch d {
 		case sdp.SendRecv:
 			return sdp.SendOnly
