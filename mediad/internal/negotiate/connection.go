@@ -59,7 +59,7 @@ func (p *Plan) keepConnection(section *sdp.Section) {
 // connection is the value of a c= line of media i. An old hold (RFC 3264 §8.4)
 // keeps its zero address.
 func (p *Plan) connection(i int, address netip.Addr) string {
-	if r := &p.From.Sides[i].Remote; r.Hold && r.ICE.Ufrag == "" && !p.overridden && !p.req.Replace.Has(ng.ReplaceZeroAddress) {
+	if p.From.Sides[i].Remote.Hold && !p.overridden && !p.req.Replace.Has(ng.ReplaceZeroAddress) {
 		address = zeroOf(address)
 	}
 	return sdp.AddressOf(address).String()

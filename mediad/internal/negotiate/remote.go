@@ -177,7 +177,8 @@ func (r *reader) endpoints(section *sdp.Section, port uint16, remote *Remote) er
 	}
 	zero := ip.IsUnspecified()
 	// A browser that trickles has no address yet (RFC 8840 §4.1.1).
-	remote.Hold = zero && !remote.ICE.Trickle
+	remote.Hold = zero && remote.ICE.Ufrag == ""
+	remote.NoAddress = zero && !remote.ICE.Trickle
 	if r.source.IsValid() && !zero {
 		ip = r.source
 	}
