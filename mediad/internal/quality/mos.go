@@ -11,7 +11,7 @@ const (
 	LQ
 )
 
-// score is the mean opinion score × 10, 10–45, by the usual simplification of the E-model (ITU-T G.107): the delay, with jitter
+// score is the mean opinion score × 10, 9–45 (the curve dips below 1.0 near its lower end), by the usual simplification of the E-model (ITU-T G.107): the delay, with jitter
 // counted twice and 10 ms for codecs, and the loss reduce the transmission rating R, from which the score follows. ok is false if the
 // model lacks the round-trip time.
 func (m Model) score(roundTrip, jitter time.Duration, lossPercent int) (mos int, ok bool) {

@@ -185,7 +185,7 @@ func FuzzControl(f *testing.F) {
 		}
 		for _, s := range q.Summaries() {
 			for _, v := range s.Progression {
-				if v.MOS < 10 || v.MOS > 45 || v.Jitter < 0 || v.RoundTrip < 0 || v.Loss < 0 || v.Loss > 100 {
+				if v.MOS < 9 || v.MOS > 45 || v.Jitter < 0 || v.RoundTrip < 0 || v.Loss < 0 || v.Loss > 100 {
 					t.Fatalf("impossible: %+v", v)
 				}
 			}
