@@ -50,7 +50,7 @@ race: webphone
 integration: webphone
 	go vet -tags integration ./...
 	go test -p 1 -tags integration -count=1 -timeout 12m ./integration/... ./proxy/internal/bridge ./mediad/internal/negotiate \
-		./ng-protocol/conformance ./ng-protocol/ngclient
+		./mediad/internal/app ./ng-protocol/conformance ./ng-protocol/ngclient
 
 bench:
 	go test -run '^$$' -bench . -benchmem ./ng-protocol/... ./pkg/... ./mediad/... ./proxy/...
