@@ -94,7 +94,7 @@ func (c *Call) answerDialogue(req *ng.Request, now time.Time) (d dialogue, fresh
 		return d, true, nil
 	case known.tag == "":
 		d.from = known
-		d.named, d.name, d.branched = known, req.ToTag, known
+		d.named, d.name = known, req.ToTag
 	default:
 		// Another fork that got the same offer, so it sends to the same ports of
 		// ours. They belong to whoever has spoken last.

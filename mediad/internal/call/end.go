@@ -24,8 +24,8 @@ const (
 )
 
 // Delete executes the command delete. It returns what is known of the call, nil
-// with the flag "fast", and whether any party was meant: if not, the reply is a
-// warning, or an error with the flag "fatal".
+// with the flag "fast" or without a from-tag, and whether any party was meant: if
+// not, the reply is a warning, or an error with the flag "fatal".
 //
 // The end is due after the delete delay; until then the call hears packets,
 // and an offer revives it.
@@ -43,7 +43,7 @@ func (r *Registry) Delete(req *ng.Request) (*ng.CallState, bool, error) {
 		return nil, false, nil
 	}
 	var state *ng.CallState
-	if !req.Flags.Has(ng.FlagFast) {
+	if req.FromTag != "" && !req.Flags.Has(ng.FlagFast) {
 		state = c.stateLocked(nil)
 	}
 	now := time.Now()
