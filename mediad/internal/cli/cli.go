@@ -107,7 +107,8 @@ func dispatch(verbs []verb, line string) string {
 }
 
 // after returns what follows a word and one blank, false if line begins with
-// another word.
+// another word. A slash will do for the blank, so that a line can be the path
+// of a URL.
 func after(line, word string) (string, bool) {
 	rest, ok := strings.CutPrefix(line, word)
 	switch {
@@ -115,7 +116,7 @@ func after(line, word string) (string, bool) {
 		return "", false
 	case rest == "":
 		return "", true
-	case rest[0] == ' ' || rest[0] == '\t':
+	case rest[0] == ' ' || rest[0] == '\t' || rest[0] == '/':
 		return rest[1:], true
 	}
 	return "", false

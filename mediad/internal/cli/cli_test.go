@@ -54,6 +54,8 @@ func TestLines(t *testing.T) {
 		{"list timeout", "TIMEOUT=60\n"},
 		{"list\ttimeout extra\r\n", "TIMEOUT=60\n"},
 		{"get deletedelay", "30\n"},
+		{"list/timeout", "TIMEOUT=60\n"},
+		{"list/sessions/a/b", "\nCall ID not found (a/b).\n\n"},
 		{"list maxsessions", "Maximum sessions configured on rtpengine: -1\n"},
 		{"list sessions", "More parameters required.\n"},
 		{"list sessions all", "No sessions on this media relay.\n"},
