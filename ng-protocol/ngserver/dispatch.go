@@ -10,7 +10,9 @@ type dispatcher struct {
 	ready   []*lane          // lanes with a job and no worker
 	lanes   map[string]*lane // lanes of keys that have jobs
 	pending int              // jobs waiting or running
-	limit   int
+	bytes   int              // what they hold
+	limit   int              // of pending
+	most    int              // of bytes
 	workers int
 	closed  bool
 	running sync.WaitGroup
@@ -19,11 +21,17 @@ type dispatcher struct {
 // lane holds the jobs of one key; its first job is the running or next one.
 type lane struct {
 	key  string
-	jobs []func()
+	jobs []job
 }
 
-func newDispatcher(workers, limit int) *dispatcher {
-	d := &dispatcher{lanes: make(map[string]*lane), workers: workers, limit: limit}
+// job is what a worker runs, and how many bytes it holds.
+type job struct {
+	run  func()
+	size int
+}
+
+func newDispatcher(workers, limit, most int) *dispatcher {
+	d := &dispatcher{lanes: make(map[string]*lane), workers: workers, limit: limit, most: most}
 	d.wake.L = &d.mu
 	return d
 }
@@ -34,20 +42,21 @@ func (d *dispatcher) start() {
 	}
 }
 
-// submit queues a job; false if there is no room. Jobs with an empty key are
-// not ordered.
-func (d *dispatcher) submit(key string, job func()) bool {
+// submit queues a job that holds size bytes; false if there is no room. Jobs
+// with an empty key are not ordered.
+func (d *dispatcher) submit(key string, size int, run func()) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.closed || d.pending >= d.limit {
+	if d.closed || d.pending >= d.limit || d.bytes+size > d.most {
 		return false
 	}
 	d.pending++
+	d.bytes += size
 	if l := d.lanes[key]; l != nil {
-		l.jobs = append(l.jobs, job)
+		l.jobs = append(l.jobs, job{run, size})
 		return true
 	}
-	l := &lane{key: key, jobs: []func(){job}}
+	l := &lane{key: key, jobs: []job{{run, size}}}
 	if key != "" {
 		d.lanes[key] = l
 	}
@@ -70,14 +79,15 @@ func (d *dispatcher) work() {
 		l := d.ready[0]
 		d.ready[0] = nil
 		d.ready = d.ready[1:]
-		job := l.jobs[0] // it stays in the lane, so that submit queues behind it
+		next := l.jobs[0] // it stays in the lane, so that submit queues behind it
 
 		d.mu.Unlock()
-		job()
+		next.run()
 		d.mu.Lock()
 
 		d.pending--
-		l.jobs[0] = nil
+		d.bytes -= next.size
+		l.jobs[0] = job{}
 		l.jobs = l.jobs[1:]
 		if len(l.jobs) == 0 {
 			delete(d.lanes, l.key)

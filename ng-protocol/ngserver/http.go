@@ -122,7 +122,7 @@ func (s *Server) plainMessage(body []byte, peer recipient) bool {
 		answer(ng.Fail(err), format)
 		return true
 	}
-	if !s.dispatch.submit(req.CallID, func() { answer(s.handle(req), format) }) {
+	if !s.dispatch.submit(req.CallID, len(body), func() { answer(s.handle(req), format) }) {
 		s.drop("ng queue full", peer)
 		return false
 	}

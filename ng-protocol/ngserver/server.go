@@ -18,6 +18,7 @@ import (
 const (
 	DefaultWorkers      = 32
 	DefaultQueue        = 4096
+	DefaultQueueBytes   = 32 << 20
 	DefaultCacheEntries = 65536
 	DefaultCacheBytes   = 64 << 20
 	DefaultConnections  = 256
@@ -44,9 +45,10 @@ type Config struct {
 
 	Workers      int // commands running at a time
 	Queue        int // commands waiting or running; more are dropped, so that the client repeats them
+	QueueBytes   int // bytes of the messages they came in; more are dropped likewise
 	CacheEntries int // replies kept
 	CacheBytes   int // bytes of kept replies and cookies
-	Connections  int // TCP connections at a time; more are closed at once
+	Connections  int // TCP connections at a time, half of them from one address; more are closed at once
 
 	// IdleTimeout closes a TCP connection on which no message has begun for so
 	// long.
@@ -92,6 +94,7 @@ func New(cfg Config) (*Server, error) {
 	for _, d := range []struct{ value, def *int }{
 		{&cfg.Workers, new(DefaultWorkers)},
 		{&cfg.Queue, new(DefaultQueue)},
+		{&cfg.QueueBytes, new(DefaultQueueBytes)},
 		{&cfg.CacheEntries, new(DefaultCacheEntries)},
 		{&cfg.CacheBytes, new(DefaultCacheBytes)},
 		{&cfg.Connections, new(DefaultConnections)},
@@ -110,7 +113,7 @@ func New(cfg Config) (*Server, error) {
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.faults.log = s.log
 	s.cache = newCache(cfg.CacheEntries, cfg.CacheBytes)
-	s.dispatch = newDispatcher(cfg.Workers, cfg.Queue)
+	s.dispatch = newDispatcher(cfg.Workers, cfg.Queue, cfg.QueueBytes)
 	if err := s.bind(); err != nil {
 		s.closeSockets()
 		s.cancel()
@@ -286,7 +289,7 @@ func (s *Server) message(data []byte, peer recipient) bool {
 		s.finish(cookie, ng.Fail(err), format)
 		return true
 	}
-	if !s.dispatch.submit(req.CallID, func() { s.execute(cookie, req, format) }) {
+	if !s.dispatch.submit(req.CallID, len(body), func() { s.execute(cookie, req, format) }) {
 		s.cache.abandon(cookie)
 		s.drop("ng queue full", peer)
 		return false

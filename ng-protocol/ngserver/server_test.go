@@ -327,6 +327,29 @@ func TestQueueFull(t *testing.T) {
 	}
 }
 
+// What waits is bounded in bytes too: long messages fill the queue sooner.
+func TestQueueBytes(t *testing.T) {
+	ran := 0
+	d := newDispatcher(1, 1000, 100)
+	if !d.submit("a", 60, func() { ran++ }) || d.submit("b", 41, nil) || !d.submit("a", 40, func() { ran++ }) {
+		t.Error("the bound is not 100 bytes")
+	}
+	d.start()
+	for {
+		d.mu.Lock()
+		pending, bytes := d.pending, d.bytes
+		d.mu.Unlock()
+		if pending == 0 {
+			if bytes != 0 || ran != 2 {
+				t.Errorf("%d bytes, %d jobs", bytes, ran)
+			}
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	d.close()
+}
+
 func TestAllow(t *testing.T) {
 	s := serve(t, pong, func(c *Config) { c.Allow = func(a netip.AddrPort) bool { return false } })
 	conn := dial(t, s)

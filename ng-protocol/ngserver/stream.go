@@ -77,7 +77,7 @@ func (l *streamListener) take(conn *net.TCPConn) {
 		return
 	}
 	l.mu.Lock()
-	if l.stopped || len(l.open) >= l.server.cfg.Connections {
+	if l.stopped || len(l.open) >= l.server.cfg.Connections || l.crowdedLocked(st.peer.Addr()) {
 		l.mu.Unlock()
 		l.server.drop("ng connection refused: too many", st)
 		conn.Close()
@@ -105,6 +105,18 @@ func (l *streamListener) take(conn *net.TCPConn) {
 			st.finish()
 		}
 	}()
+}
+
+// crowdedLocked reports whether an address has its share of connections: no one
+// client can keep out all others.
+func (l *streamListener) crowdedLocked(addr netip.Addr) bool {
+	n := 0
+	for st := range l.open {
+		if st.peer.Addr() == addr {
+			n++
+		}
+	}
+	return n >= max(l.server.cfg.Connections/2, 1)
 }
 
 func (l *streamListener) isStopped() bool {

@@ -33,6 +33,20 @@ func dialTCP(t testing.TB, s *Server) net.Conn {
 	return conn
 }
 
+func dialTCPFrom(t testing.TB, s *Server, addr string) net.Conn {
+	t.Helper()
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(addr)}}
+	conn, err := dialer.Dial("tcp", s.TCPAddrs()[0].String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	if err := conn.SetDeadline(time.Now().Add(wait)); err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
 func writeTCP(t testing.TB, conn net.Conn, message string) {
 	t.Helper()
 	if _, err := io.WriteString(conn, message); err != nil {
@@ -139,13 +153,22 @@ func TestStreamAnswersNonsenseInFrame(t *testing.T) {
 }
 
 func TestStreamIdleAndTooMany(t *testing.T) {
-	s := serve(t, pong, withTCP, func(cfg *Config) { cfg.Connections, cfg.IdleTimeout = 2, 300*time.Millisecond })
+	s := serve(t, pong, withTCP, func(cfg *Config) { cfg.Connections, cfg.IdleTimeout = 4, 300*time.Millisecond })
 	first, second := dialTCP(t, s), dialTCP(t, s)
 	for _, conn := range []net.Conn{first, second} {
 		writeTCP(t, conn, "c "+pingTCP)
 		wantTCP(t, conn, "c d6:result4:ponge")
 	}
-	wantClosed(t, dialTCP(t, s)) // the third
+	wantClosed(t, dialTCP(t, s)) // the third of one address
+	var others []net.Conn
+	for range 2 {
+		others = append(others, dialTCPFrom(t, s, "127.0.0.2"))
+	}
+	eventuallyOpen(t, s, 4)
+	wantClosed(t, dialTCPFrom(t, s, "127.0.0.3")) // the fifth
+	for _, conn := range others {
+		wantClosed(t, conn)
+	}
 	wantClosed(t, first)
 	wantClosed(t, second)
 	eventuallyOpen(t, s, 0)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
@@ -68,6 +69,7 @@ const maxWebReplies = 64
 type webClient struct {
 	peer   netip.AddrPort
 	out    chan []byte
+	queued atomic.Int64 // bytes in out, and of what is being written
 	cancel context.CancelFunc
 }
 
@@ -77,6 +79,10 @@ func (c *webClient) address() netip.AddrPort { return c.peer }
 
 // deliver queues a reply. A client that lets too many pile up is cut off.
 func (c *webClient) deliver(message []byte) error {
+	if c.queued.Add(int64(len(message))) > maxOutgoing {
+		c.cancel()
+		return errSlowReader
+	}
 	select {
 	case c.out <- message:
 		return nil
@@ -96,6 +102,7 @@ func (c *webClient) write(ctx context.Context, conn *websocket.Conn) {
 			sending, cancel := context.WithTimeout(ctx, writeTimeout)
 			err := conn.Write(sending, websocket.MessageBinary, message)
 			cancel()
+			c.queued.Add(-int64(len(message)))
 			if err != nil {
 				c.cancel()
 				return

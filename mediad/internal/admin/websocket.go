@@ -15,9 +15,10 @@ import (
 // Bounds of WebSocket connections.
 const (
 	maxSockets    = 256
+	maxOfOne      = maxSockets / 2   // from one address
 	socketIdle    = 10 * time.Minute // without a message, for Lines
 	socketTimeout = 10 * time.Second // to take a reply
-	maxMessage    = 1 << 20          // bytes
+	maxMessage    = 256 << 10        // bytes
 )
 
 // SocketHandler serves one connection until it ends or ctx does. The connection
@@ -59,12 +60,13 @@ type sockets struct {
 
 	mu      sync.Mutex
 	open    int
+	byAddr  map[netip.Addr]int
 	closed  bool
 	running sync.WaitGroup
 }
 
 func newSockets(handlers map[string]SocketHandler) *sockets {
-	s := &sockets{handlers: handlers}
+	s := &sockets{handlers: handlers, byAddr: make(map[netip.Addr]int)}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s
 }
@@ -77,11 +79,11 @@ func (s *sockets) serve(w http.ResponseWriter, r *http.Request, peer netip.AddrP
 		respond(w, http.StatusBadRequest, "no such subprotocol\n")
 		return
 	}
-	if !s.enter() {
+	if !s.enter(peer.Addr()) {
 		respond(w, http.StatusServiceUnavailable, "too many connections\n")
 		return
 	}
-	defer s.leave()
+	defer s.leave(peer.Addr())
 	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{
 		Subprotocols: []string{name}, CompressionMode: websocket.CompressionDisabled,
 	})
@@ -104,20 +106,26 @@ func (s *sockets) choose(r *http.Request) (string, SocketHandler) {
 	return name, s.handlers[name]
 }
 
-func (s *sockets) enter() bool {
+// enter counts a connection; false if there are too many, of all or of one
+// client, who must not keep out the others.
+func (s *sockets) enter(client netip.Addr) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || s.open >= maxSockets {
+	if s.closed || s.open >= maxSockets || s.byAddr[client] >= maxOfOne {
 		return false
 	}
 	s.open++
+	s.byAddr[client]++
 	s.running.Add(1)
 	return true
 }
 
-func (s *sockets) leave() {
+func (s *sockets) leave(client netip.Addr) {
 	s.mu.Lock()
 	s.open--
+	if s.byAddr[client]--; s.byAddr[client] == 0 {
+		delete(s.byAddr, client)
+	}
 	s.mu.Unlock()
 	s.running.Done()
 }

@@ -137,14 +137,21 @@ func TestCloseEndsWebSockets(t *testing.T) {
 
 func TestWebSocketsAreBounded(t *testing.T) {
 	s := start(t, config())
-	for range maxSockets {
-		require.True(t, s.sockets.enter())
+	other := netip.MustParseAddr("127.0.0.9")
+	for range maxOfOne {
+		require.True(t, s.sockets.enter(local))
 	}
 	_, err := dial(t, "ws://"+s.Addrs()[0].String(), "echo.rtpengine.com")
 	require.ErrorContains(t, err, "503")
-	for range maxSockets {
-		s.sockets.leave()
+	for range maxSockets - maxOfOne {
+		require.True(t, s.sockets.enter(other))
 	}
+	require.False(t, s.sockets.enter(netip.MustParseAddr("127.0.0.10")))
+	for range maxOfOne {
+		s.sockets.leave(local)
+		s.sockets.leave(other)
+	}
+	require.Empty(t, s.sockets.byAddr)
 	conn, err := dial(t, "ws://"+s.Addrs()[0].String(), "echo.rtpengine.com")
 	require.NoError(t, err)
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
