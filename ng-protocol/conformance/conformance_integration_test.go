@@ -55,7 +55,7 @@ func playAll(t *testing.T, accepted conformance.Exceptions, play func(conformanc
 	t.Helper()
 	scenarios, err := conformance.Builtin()
 	require.NoError(t, err)
-	require.Greater(t, len(scenarios), 150)
+	require.Greater(t, len(scenarios), 900)
 	for _, s := range scenarios {
 		t.Run(s.Name, func(t *testing.T) {
 			o := play(s)
