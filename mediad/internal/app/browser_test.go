@@ -74,7 +74,8 @@ func (b *browser) describe(d webrtc.SessionDescription, err error) string {
 	gathered := webrtc.GatheringCompletePromise(b.pc)
 	require.NoError(b.t, b.pc.SetLocalDescription(d))
 	<-gathered
-	return b.pc.LocalDescription().SDP
+	// Browsers say that they trickle; else an address of 0.0.0.0 would put the other end on hold.
+	return strings.Replace(b.pc.LocalDescription().SDP, "a=rtcp-mux\r\n", "a=rtcp-mux\r\na=ice-options:trickle\r\n", -1)
 }
 
 func (b *browser) offer(o *webrtc.OfferOptions) string {
