@@ -49,8 +49,8 @@ race: webphone
 # Chromium.
 integration: webphone
 	go vet -tags integration ./...
-	go test -p 1 -tags integration -count=1 -timeout 12m ./integration/... ./proxy/internal/bridge ./mediad/internal/negotiate \
-		./mediad/internal/app ./ng-protocol/conformance ./ng-protocol/ngclient
+	go test -p 1 -tags integration -count=1 -timeout 12m ./integration/... ./proxy/internal/bridge ./ng-protocol/conformance ./ng-protocol/ngclient \
+		./mediad ./mediad/internal/app ./mediad/internal/negotiate ./mediad/internal/secure ./mediad/internal/settings
 
 bench:
 	go test -run '^$$' -bench . -benchmem ./ng-protocol/... ./pkg/... ./mediad/... ./proxy/...
