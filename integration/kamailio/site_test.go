@@ -164,7 +164,7 @@ func (s *site) kamailio(t *testing.T, config string, definitions ...string) *har
 	return p
 }
 
-var errSilent = errors.New("Kamailio does not answer")
+var errSilent = errors.New("no answer")
 
 // phone starts a phone with the given accounts, registered with Kamailio.
 func (s *site) phone(t *testing.T, name, host string, accounts map[string]string) *harness.Phone {
