@@ -320,6 +320,9 @@ func (d draw) keys(s style) map[string]any {
 	case s == plain && d.one(6):
 		keys["transport-protocol"] = "RTP/SAVP"
 	}
+	if d.one(3) { // as most scripts have it
+		keys["ICE"], keys["replace"] = "remove", []any{"origin"}
+	}
 	table := offerKeys()
 	total := 0
 	for _, c := range table {

@@ -27,7 +27,7 @@ func selectors() []choice {
 		{"from-tag", 6, []any{"A", "B", "Z", ""}}, {"to-tag", 4, []any{"A", "B", "S", ""}}, {"label", 2, []any{"caller", "nobody"}}, {"address", 2, []any{"127.0.0.9", "203.0.113.99", "x"}},
 		{"via-branch", 2, []any{"one", "two"}}, {"all", 1, []any{"yes", "none", "offer-answer", "flows"}}, {"from-tags", 2, []any{[]any{"A"}, []any{"A", "B"}, []any{"Z"}}},
 		{"flags", 5, []any{[]any{"directional"}, []any{"all"}, []any{"fatal"}, []any{"to-tag"}, []any{"fast"}, []any{"unsubscribe"}}}, {"limit", 1, []any{0, 1, "2"}},
-		{"delete delay", 1, []any{0, "0"}}, {"call-id", 1, []any{"nobody"}},
+		{"delete delay", 1, []any{0, "0"}},
 	}
 }
 
