@@ -176,9 +176,9 @@ func (r *reader) endpoints(section *sdp.Section, port uint16, remote *Remote) er
 		return fmt.Errorf("%w: connection address %q", ng.ReasonSDPParse, conn.Host)
 	}
 	zero := ip.IsUnspecified()
-	// A browser that trickles has no address yet (RFC 8840 §4.1.1).
+	// Who trickles has no address yet (RFC 8840 §4.1.1).
 	remote.Hold = zero && remote.ICE.Ufrag == ""
-	remote.NoAddress = zero && !remote.ICE.Trickle
+	remote.NoAddress = zero && !remote.ICE.Trickle && !r.trickles()
 	if r.source.IsValid() && !zero {
 		ip = r.source
 	}
@@ -213,6 +213,15 @@ func (r *reader) endpoints(section *sdp.Section, port uint16, remote *Remote) er
 		remote.RTCP = endpoint(ip, rtcp.Port)
 	}
 	return nil
+}
+
+// trickles reports whether the session part says so, where Firefox and pion do.
+func (r *reader) trickles() bool {
+	var ice RemoteICE
+	for a := range r.session.Attributes("ice-options") {
+		readICE(a, &ice)
+	}
+	return ice.Trickle
 }
 
 // endpoint is invalid for addresses that nothing may be sent to.
