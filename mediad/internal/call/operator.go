@@ -48,7 +48,7 @@ type Leg struct {
 	Named    bool          // it has a tag
 }
 
-// Sessions returns all calls, the oldest first.
+// Sessions returns all calls, the newest first.
 func (r *Registry) Sessions() []Session {
 	var all []Session
 	for _, c := range r.snapshot() {
@@ -59,7 +59,7 @@ func (r *Registry) Sessions() []Session {
 		c.mu.Unlock()
 	}
 	slices.SortFunc(all, func(a, b Session) int {
-		if n := a.Created.Compare(b.Created); n != 0 {
+		if n := b.Created.Compare(a.Created); n != 0 {
 			return n
 		}
 		return strings.Compare(a.ID, b.ID)
