@@ -42,6 +42,9 @@ type Config struct {
 	Log *slog.Logger
 	// Allow, if set, tells which clients may send; others are dropped unread.
 	Allow func(netip.AddrPort) bool
+	// Capture, if set, is shown the messages of commands, with their cookies: requests that are executed, and their replies. It must
+	// not block or keep the message.
+	Capture func(c Captured)
 
 	Workers      int // commands running at a time
 	Queue        int // commands waiting or running; more are dropped, so that the client repeats them
@@ -56,6 +59,15 @@ type Config struct {
 
 	// TOS is the IP TOS byte of replies; 0 leaves the system's.
 	TOS int
+}
+
+// Captured is a message on its way.
+type Captured struct {
+	Command ng.Command
+	CallID  string
+	Message []byte
+	Client  netip.AddrPort
+	Reply   bool // from us to the client
 }
 
 // Counters are monotonic.
@@ -289,6 +301,7 @@ func (s *Server) message(data []byte, peer recipient) bool {
 		s.finish(cookie, ng.Fail(err), format)
 		return true
 	}
+	s.capture(req, data, false)
 	if !s.dispatch.submit(req.CallID, len(body), func() { s.execute(cookie, req, format) }) {
 		s.cache.abandon(cookie)
 		s.drop("ng queue full", peer)
@@ -311,7 +324,13 @@ func (s *Server) decode(body []byte, peer recipient) (*ng.Request, ng.Format, er
 
 // execute runs one command and sends its reply.
 func (s *Server) execute(cookie string, req *ng.Request, format ng.Format) {
-	s.finish(cookie, s.handle(req), format)
+	s.capture(req, s.finish(cookie, s.handle(req), format), true)
+}
+
+func (s *Server) capture(req *ng.Request, message []byte, reply bool) {
+	if s.cfg.Capture != nil && len(message) > 0 {
+		s.cfg.Capture(Captured{Command: req.Command, CallID: req.CallID, Message: message, Client: req.Peer, Reply: reply})
+	}
 }
 
 // handle calls the handler; a panic becomes an error reply.
@@ -330,18 +349,20 @@ func (s *Server) handle(req *ng.Request) (reply ng.Reply) {
 	return reply
 }
 
-// finish writes the reply into the cache and to all who asked for it.
-func (s *Server) finish(cookie string, reply ng.Reply, format ng.Format) {
+// finish writes the reply into the cache and to all who asked for it. It returns
+// the message, nil if there is none.
+func (s *Server) finish(cookie string, reply ng.Reply, format ng.Format) []byte {
 	body, err := s.encode(reply, format, maxReply-len(cookie)-1)
 	if err != nil {
 		s.cache.abandon(cookie)
-		return
+		return nil
 	}
 	message := make([]byte, 0, len(cookie)+1+len(body))
 	message = append(append(append(message, cookie...), ' '), body...)
 	for _, peer := range s.cache.complete(cookie, message) {
 		s.send(message, peer)
 	}
+	return message
 }
 
 // encode writes a reply of at most limit bytes. The limit is that of a datagram

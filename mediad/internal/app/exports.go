@@ -2,12 +2,15 @@ package app
 
 import (
 	"errors"
+	"net/netip"
+	"time"
 
 	"github.com/tandem-sbc/tandem/mediad/internal/quality"
 	"github.com/tandem-sbc/tandem/mediad/internal/report"
 	"github.com/tandem-sbc/tandem/mediad/internal/settings"
 	"github.com/tandem-sbc/tandem/mediad/internal/teardown"
 	ng "github.com/tandem-sbc/tandem/ng-protocol"
+	"github.com/tandem-sbc/tandem/ng-protocol/ngserver"
 	"github.com/tandem-sbc/tandem/pkg/telemetry"
 	"go.uber.org/zap"
 )
@@ -85,4 +88,31 @@ func model(name string) quality.Model {
 		return quality.LQ
 	}
 	return quality.CQ
+}
+
+// capture shows ng messages to Homer, but for pings.
+func (a *App) capture(c ngserver.Captured) {
+	if c.Command == ng.CommandPing {
+		return
+	}
+	own := netip.AddrPortFrom(unspecified(c.Client.Addr()), 0) // for clients of other transports
+	for _, addr := range a.NG() {
+		if addr.Addr().Is4() == c.Client.Addr().Is4() {
+			own = addr
+			break
+		}
+	}
+	if src, dst := c.Client, own; c.Reply {
+		a.exports.Message(c.CallID, c.Message, dst, src, time.Now())
+	} else {
+		a.exports.Message(c.CallID, c.Message, src, dst, time.Now())
+	}
+}
+
+// unspecified is the address that stands for any of the family of another one.
+func unspecified(a netip.Addr) netip.Addr {
+	if a.Is4() {
+		return netip.IPv4Unspecified()
+	}
+	return netip.IPv6Unspecified()
 }

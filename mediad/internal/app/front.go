@@ -57,7 +57,7 @@ func (f *front) listen(a *App, c *settings.Control, lines *cli.CLI, numbers *met
 	var err error
 	if f.ng, err = ngserver.New(ngserver.Config{
 		Listen: c.NG, ListenTCP: c.NGTCP, Handler: f.handler, Allow: a.allowed,
-		Log: telemetry.Slog(a.log.Named("ng")), TOS: c.TOS,
+		Log: telemetry.Slog(a.log.Named("ng")), TOS: c.TOS, Capture: a.capture,
 	}); err != nil {
 		return fmt.Errorf("listen-ng, listen-tcp-ng: %w", err)
 	}
