@@ -115,8 +115,8 @@ type Local struct {
 	Raw bool
 
 	Interface string           // name of the local interface
-	Asked     string           // name it was asked for by: its own, a group's; empty = the default
 	Family    ng.AddressFamily // of the local address
+	Next      seat             // where it goes with the next offer to the party; zero = where it is
 	Protocol  string           // profile spoken towards the party
 
 	// Opportunistic tells that keys are exchanged although the profile is a

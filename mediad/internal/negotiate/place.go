@@ -17,39 +17,63 @@ const (
 	legacyIPv6 = "external"
 )
 
+// seat is where a side lives.
+type seat struct {
+	Interface string
+	Family    ng.AddressFamily
+}
+
 // placeOffer chooses interface and address family of both sides, the
 // receiver's first. The family towards the receiver is that of the key, else
-// the one it uses itself, else the offerer's.
+// the one it has, else the offerer's.
 func (p *Plan) placeOffer(from, to *Side) {
 	family := p.req.AddressFamily
-	if family == ng.FamilyAbsent && !to.Remote.Hold {
-		family = to.Remote.Family
-	}
 	if family == ng.FamilyAbsent {
-		family = to.Local.Family
+		family = to.Local.seat().Family
 	}
 	if family == ng.FamilyAbsent {
 		family = from.Remote.Family
 	}
-	p.place(&p.To, &to.Local, p.req.Direction[1], p.reachable(p.req.Direction[1], family))
-
-	family = from.Remote.Family
-	if from.Remote.Hold && from.Local.Family != ng.FamilyAbsent {
-		family = from.Local.Family
-	}
-	p.place(&p.From, &from.Local, p.req.Direction[0], family)
+	name := p.req.Direction[1]
+	to.Local.sit(p.choose(&p.To, &to.Local, name, p.reachable(name, family)))
+	from.Local.sit(p.choose(&p.From, &from.Local, p.req.Direction[0], from.family()))
 }
 
 // placeAnswer moves the offerer, whom the answer goes to, if the answer names
-// another interface or family for it. The answerer stays: it has been told
-// already.
-func (p *Plan) placeAnswer(to *Side) {
-	name, family := p.req.Direction[1], p.req.AddressFamily
-	if family == ng.FamilyAbsent {
-		family = to.Local.Family
+// another interface for it. The answerer has been told already: what the answer
+// says of it is for the next offer to it.
+func (p *Plan) placeAnswer(from, to *Side) {
+	if name := p.req.Direction[1]; name != "" {
+		to.Local.sit(p.choose(&p.To, &to.Local, name, p.reachable(name, to.Local.Family)))
 	}
-	if name != "" || family != to.Local.Family || to.Local.Interface == "" {
-		p.place(&p.To, &to.Local, name, p.reachable(name, family))
+	from.Local.Next = seat{}
+	if next := p.choose(&p.From, &from.Local, p.req.Direction[0], from.family()); next != from.Local.seat() {
+		from.Local.Next = next
+	}
+}
+
+// family is that of the addresses in what the party has said. A hold has none.
+func (s *Side) family() ng.AddressFamily {
+	if s.Remote.Hold && s.Local.Family != ng.FamilyAbsent {
+		return s.Local.Family
+	}
+	return s.Remote.Family
+}
+
+// seat is where the side will be if nobody names another place.
+func (l *Local) seat() seat {
+	if l.Next != (seat{}) {
+		return l.Next
+	}
+	return seat{l.Interface, l.Family}
+}
+
+// sit moves the side.
+func (l *Local) sit(at seat) {
+	moved := l.Interface != "" && at != seat{l.Interface, l.Family}
+	l.Interface, l.Family, l.Next = at.Interface, at.Family, seat{}
+	if moved && l.ICE.Mode != ICENone {
+		l.ICE.Generation++ // other candidates: RFC 8445 §2.4
 	}
 }
 
@@ -64,33 +88,64 @@ func (p *Plan) reachable(name string, family ng.AddressFamily) ng.AddressFamily 
 	return family
 }
 
-// place puts a side on the interface called name; if name is empty on the one
-// it has, unless the family has changed. Where there is none so called with
-// that family, the first interface with it serves, or else the first.
-func (p *Plan) place(party *Party, l *Local, name string, family ng.AddressFamily) {
+// choice is what one command asks for one party: all its medias get the same.
+type choice struct {
+	party  *Party
+	name   string
+	family ng.AddressFamily
+}
+
+// choose finds the place of a side on the interface called name: where it is,
+// or where the other medias of the party are, if that will do; else the next in
+// turn. Where there is none so called with that family, the first interface
+// with it serves, or else the first, with all of its group.
+func (p *Plan) choose(party *Party, l *Local, name string, family ng.AddressFamily) seat {
 	if len(p.opts.Interfaces) == 0 {
-		return
-	}
-	if name == "" && family == l.Family {
-		name = l.Asked
+		return l.seat()
 	}
 	if family == ng.FamilyAbsent {
 		family = ng.FamilyIP4
 	}
+	if at := l.seat(); p.does(at, name, family) {
+		return at
+	}
+	if l.Interface == "" {
+		for i := range party.Sides {
+			if at := party.Sides[i].Local.seat(); p.does(at, name, family) {
+				return at
+			}
+		}
+	}
+	key := choice{party, name, family}
+	if at, ok := p.chosen[key]; ok {
+		return at
+	}
 	members := withFamily(p.members(name), family)
 	if len(members) == 0 {
 		family = legacyFamily(name, family)
-		members, name = p.fallback(family), ""
-		if !members[0].has(family) {
+		first := p.fallback(family)
+		if !first.has(family) {
 			family = otherFamily(family)
 		}
+		name, _, _ = strings.Cut(first.Name, ":")
+		members = withFamily(p.members(name), family)
 	}
-	chosen := p.member(party, l, name, members)
-	moved := l.Interface != "" && (l.Interface != chosen || l.Family != family)
-	l.Interface, l.Asked, l.Family = chosen, name, family
-	if moved && l.ICE.Mode != ICENone {
-		l.ICE.Generation++ // other candidates: RFC 8445 §2.4
+	at := seat{p.turn(name, members), family}
+	if p.chosen == nil {
+		p.chosen = make(map[choice]seat)
 	}
+	p.chosen[key] = at
+	return at
+}
+
+// does reports whether a seat is what a name and a family ask for.
+func (p *Plan) does(at seat, name string, family ng.AddressFamily) bool {
+	if at.Interface == "" || at.Family != family {
+		return false
+	}
+	there := slices.ContainsFunc(p.opts.Interfaces, func(i Interface) bool { return i.Name == at.Interface && i.has(family) })
+	base, _, _ := strings.Cut(at.Interface, ":")
+	return there && (name == "" || name == anyInTurn || name == at.Interface || name == base)
 }
 
 func legacyFamily(name string, family ng.AddressFamily) ng.AddressFamily {
@@ -103,13 +158,13 @@ func legacyFamily(name string, family ng.AddressFamily) ng.AddressFamily {
 	return family
 }
 
-// fallback returns the interface for those that name none: the first one with
-// the family, or the first.
-func (p *Plan) fallback(f ng.AddressFamily) []Interface {
+// fallback returns the interface for those that name none, which stands for its
+// group: the first one with the family, or the first.
+func (p *Plan) fallback(f ng.AddressFamily) Interface {
 	if fit := withFamily(p.opts.Interfaces, f); len(fit) > 0 {
-		return fit[:1]
+		return fit[0]
 	}
-	return p.opts.Interfaces[:1]
+	return p.opts.Interfaces[0]
 }
 
 // members returns the interfaces that a name stands for: the one called so and
@@ -127,22 +182,14 @@ func (p *Plan) members(name string) []Interface {
 	return out
 }
 
-// member chooses one of several interfaces: what the side already has, or the
-// party's other sides by the same name, else the next in turn.
-func (p *Plan) member(party *Party, l *Local, name string, members []Interface) string {
-	has := func(name string) bool {
-		return slices.ContainsFunc(members, func(i Interface) bool { return i.Name == name })
-	}
-	if l.Asked == name && has(l.Interface) {
-		return l.Interface
-	}
-	for i := range party.Sides {
-		if other := &party.Sides[i].Local; other.Asked == name && other.Interface != "" && has(other.Interface) {
-			return other.Interface
-		}
-	}
+// turn returns the next of the interfaces that a name stands for. Those of each
+// family have turns of their own.
+func (p *Plan) turn(name string, members []Interface) string {
 	if len(members) == 1 || p.opts.Rotate == nil {
 		return members[0].Name
+	}
+	if members[0].IPv6 && !members[0].IPv4 {
+		name += " IPv6"
 	}
 	names := make([]string, len(members))
 	for i := range members {

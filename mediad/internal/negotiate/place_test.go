@@ -127,3 +127,18 @@ func TestBlankLines(t *testing.T) {
 		}
 	}
 }
+
+// TestDefaultIsAGroup: if the first interface belongs to a group, all of it is
+// the default, in turn.
+func TestDefaultIsAGroup(t *testing.T) {
+	o := placeOptions()
+	o.Interfaces = o.Interfaces[3:]
+	p, got := placed(t, o, ng.Request{}, 2, false, Party{}, Party{})
+	require.Equal(t, "pub:2/4 pub:2/4 pub:1/4 pub:1/4", got)
+	for _, again := range []ng.Request{{}, {Direction: [2]string{"pub", "pub"}}} {
+		_, got = placed(t, o, again, 2, false, p.From, p.To)
+		require.Equal(t, "pub:2/4 pub:2/4 pub:1/4 pub:1/4", got)
+	}
+	_, got = placed(t, o, ng.Request{}, 1, false, Party{}, Party{})
+	require.Equal(t, "pub:1/4 pub:3/4", got)
+}

@@ -55,7 +55,8 @@ type Plan struct {
 	req      *ng.Request
 	opts     Options
 	doc      *sdp.Document
-	previous []Remote // what From said before, for each media
+	previous []Remote        // what From said before, for each media
+	chosen   map[choice]seat // by this command, for all medias
 
 	overridden bool // the address in the body is that of "media address"
 }
@@ -210,7 +211,7 @@ func (p *Plan) answer(i int) {
 		p.offer(i)
 		return
 	}
-	p.placeAnswer(to)
+	p.placeAnswer(from, to)
 	if isRTP(from.Local.Protocol) && isRTP(remote.Protocol) && secure(remote.Protocol) == secure(from.Local.Protocol) {
 		from.Local.Protocol = remote.Protocol
 	}
@@ -344,7 +345,7 @@ func (s *Side) release() {
 	s.Local = Local{
 		Protocol:  s.Local.Protocol,
 		Interface: s.Local.Interface,
-		Asked:     s.Local.Asked,
+		Next:      s.Local.Next,
 		Family:    s.Local.Family,
 		MID:       s.Local.MID,
 		Hidden:    s.Local.Hidden,
