@@ -52,7 +52,6 @@ func (r *Registry) Delete(req *ng.Request) (*ng.CallState, bool, error) {
 		delay = time.Duration(*req.DeleteDelay) * time.Second
 	}
 	whole := c.scheduleDeletion(target, now.Add(max(delay, 0)))
-	c.lastSignal = now
 	c.log.Info("delete", zap.String("from-tag", req.FromTag), zap.String("to-tag", req.ToTag),
 		zap.Bool("whole call", whole), zap.Duration("delay", delay))
 	c.mu.Unlock()
