@@ -40,11 +40,15 @@ func (p *Plan) placeOffer(from, to *Side) {
 }
 
 // placeAnswer moves the offerer, whom the answer goes to, if the answer names
-// another interface for it. The answerer has been told already: what the answer
+// another interface or another family for it. The answerer has been told already: what the answer
 // says of it is for the next offer to it.
 func (p *Plan) placeAnswer(from, to *Side) {
-	if name := p.req.Direction[1]; name != "" {
-		to.Local.sit(p.choose(&p.To, &to.Local, name, p.reachable(name, to.Local.Family)))
+	name, family := p.req.Direction[1], p.req.AddressFamily
+	if family == ng.FamilyAbsent {
+		family = to.Local.Family
+	}
+	if name != "" || family != to.Local.Family {
+		to.Local.sit(p.choose(&p.To, &to.Local, name, p.reachable(name, family)))
 	}
 	from.Local.Next = seat{}
 	if next := p.choose(&p.From, &from.Local, p.req.Direction[0], from.family()); next != from.Local.seat() {

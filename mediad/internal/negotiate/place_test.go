@@ -110,6 +110,11 @@ func TestAnswerMovesTheOfferer(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "both", q.To.Sides[0].Local.Interface)
 	require.Equal(t, "four", q.From.Sides[0].Local.Interface, "it has been told already")
+
+	req.Direction, req.AddressFamily = [2]string{}, ng.FamilyIP6
+	q, err = NewPlan(&req, p.To, p.From, o)
+	require.NoError(t, err)
+	require.Equal(t, "six", q.To.Sides[0].Local.Interface)
 }
 
 // TestBlankLines end a body, unless they are to be an error.
