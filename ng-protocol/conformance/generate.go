@@ -82,7 +82,6 @@ type description struct {
 	head         []string
 	session      []string // attributes
 	media        []section
-	newline      string
 }
 
 func (d draw) description(s style, media []section) description {

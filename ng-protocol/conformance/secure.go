@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"time"
 
@@ -180,23 +181,22 @@ func (p *party) connect(fields map[string]string) (string, error) {
 		return "", err
 	}
 	match := "wrong"
-	config := &dtls.Config{ //nolint:staticcheck // the options of the same package say no more
-		Certificates: []tls.Certificate{certificate}, InsecureSkipVerify: true, ClientAuth: dtls.RequireAnyClientCert,
-		SRTPProtectionProfiles: []dtls.SRTPProtectionProfile{
-			dtls.SRTP_AES128_CM_HMAC_SHA1_80, dtls.SRTP_AES128_CM_HMAC_SHA1_32, dtls.SRTP_AEAD_AES_128_GCM, dtls.SRTP_AEAD_AES_256_GCM,
-		},
-		VerifyPeerCertificate: func(raw [][]byte, _ [][]*x509.Certificate) error {
+	options := []dtls.Option{
+		dtls.WithCertificates(certificate), dtls.WithInsecureSkipVerify(true),
+		dtls.WithSRTPProtectionProfiles(
+			dtls.SRTP_AES128_CM_HMAC_SHA1_80, dtls.SRTP_AES128_CM_HMAC_SHA1_32, dtls.SRTP_AEAD_AES_128_GCM, dtls.SRTP_AEAD_AES_256_GCM),
+		dtls.WithVerifyPeerCertificate(func(raw [][]byte, _ [][]*x509.Certificate) error {
 			if len(raw) > 0 && p.announced(raw[0]) {
 				match = "ok"
 			}
 			return nil
-		},
+		}),
 	}
-	role, begin := "server", dtls.Server
+	role := "server"
 	if value(p.own, "setup") == "active" || value(p.remote, "setup") == "passive" {
-		role, begin = "client", dtls.Client
+		role = "client"
 	}
-	session, err := begin(dtlsPackets{p.rtp, p.peer}, nil, config)
+	session, err := begin(role, dtlsPackets{p.rtp, p.peer}, options)
 	if err != nil {
 		return "", err
 	}
@@ -211,6 +211,21 @@ func (p *party) connect(fields map[string]string) (string, error) {
 	}
 	name, err := p.takeKeys(role == "client")
 	return fmt.Sprintf("dtls result=ok role=%s fingerprint=%s profile=%s", role, match, name), err
+}
+
+func begin(role string, packets dtlsPackets, options []dtls.Option) (*dtls.Conn, error) {
+	if role == "client" {
+		list := make([]dtls.ClientOption, len(options))
+		for i, o := range options {
+			list[i] = o
+		}
+		return dtls.ClientWithOptions(packets, net.UDPAddrFromAddrPort(packets.peer), list...)
+	}
+	list := []dtls.ServerOption{dtls.WithClientAuth(dtls.RequireAnyClientCert)}
+	for _, o := range options {
+		list = append(list, o)
+	}
+	return dtls.ServerWithOptions(packets, net.UDPAddrFromAddrPort(packets.peer), list...)
 }
 
 // announced tells whether a certificate has the fingerprint of the remote SDP.
