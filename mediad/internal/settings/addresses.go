@@ -212,8 +212,9 @@ func addAlias(s *Settings, alias, other string) error {
 	}
 	before := len(s.Network.Interfaces)
 	for _, i := range s.Network.Interfaces[:before] {
-		if i.Name == other {
-			i.Name = alias
+		// The alias of a group is a group.
+		if rest, ok := strings.CutPrefix(i.Name, other); ok && (rest == "" || rest[0] == ':') {
+			i.Name = alias + rest
 			s.Network.Interfaces = append(s.Network.Interfaces, i)
 		}
 	}

@@ -294,6 +294,14 @@ func TestDeviceAndAny(t *testing.T) {
 	if err := addInterface(&s, "b=a"); err != nil || s.Network.Interfaces[1].Name != "b" {
 		t.Errorf("alias: %v, %v", s.Network.Interfaces, err)
 	}
+	for _, text := range []string{"g:1/10.0.0.2", "g:2/10.0.0.3", "h=g"} {
+		if err := addInterface(&s, text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(s.Network.Interfaces); n != 6 || s.Network.Interfaces[5].Name != "h:2" {
+		t.Errorf("alias of a group: %v", s.Network.Interfaces)
+	}
 }
 
 func TestOptionNamesAreUnique(t *testing.T) {
