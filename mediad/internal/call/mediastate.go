@@ -200,7 +200,7 @@ func (v view) flags() []string {
 	l.add(len(local.SDES.Lines) > 0, "SDES")
 	l.add(ice, "ICE")
 	l.add(ice && remote.ICE.Trickle, "trickle ICE")
-	l.add(ice && local.ICE.Controlling || !ice && v.party.number > 0, "ICE controlling") // who was called first would be
+	l.add(ice && local.ICE.Controlling || !ice && v.party.number > 0 && v.party.peer != nil, "ICE controlling") // who was called first would be
 	l.add(ice && remote.ICE.Lite, "ICE-lite peer")
 	l.add(local.ICE.Mode == negotiate.ICELite, "ICE-lite self")
 	return l

@@ -52,7 +52,7 @@ func (o *observer) Control(pkt []byte, src, dst netip.AddrPort, now time.Time) {
 
 // observe lets the route of a media of p notice what concerns more than
 // forwarding, and make RTCP if the call is to.
-func (c *Call) observe(p *party, i int, r *flow.Route, listeners []listener) {
+func (c *Call) observe(p *party, i int, r *flow.Route) {
 	m := p.present.medias[i]
 	if r.Opaque {
 		return
@@ -65,9 +65,16 @@ func (c *Call) observe(p *party, i int, r *flow.Route, listeners []listener) {
 		return
 	}
 	r.Report = c.report(m, c.speaker(p, m))
-	for n := range r.Media {
-		r.Media[n].Report = c.report(listeners[n].media, m)
+}
+
+// outputOf is the way of the RTP of m to a listener, with the RTCP of our own
+// that goes along.
+func (c *Call) outputOf(l listener, m *media) flow.Output {
+	o := l.media.output(componentRTP, l.filter)
+	if c.cname != "" {
+		o.Report = c.report(l.media, m)
 	}
+	return o
 }
 
 // report says what RTCP the party of m gets, which hears the media of speaker,
@@ -89,7 +96,7 @@ func (c *Call) report(m, speaker *media) *flow.Report {
 // speaker returns the media that the party hears on m, nil if there is none.
 func (c *Call) speaker(p *party, m *media) *media {
 	for _, s := range p.subscriptions {
-		if !s.heard() {
+		if !s.heard() || s.control {
 			continue
 		}
 		for i, from := range s.source.present.medias {

@@ -36,7 +36,9 @@ func (c *Call) compileRoutes(p *party) {
 		for component, s := range m.streams {
 			r := m.route(component, handshakes)
 			for _, l := range listeners {
-				r.Media = append(r.Media, l.media.output(componentRTP, l.filter))
+				if !l.control {
+					r.Media = append(r.Media, c.outputOf(l, m))
+				}
 				control := componentRTCP
 				if l.media.side.Local.RTCPMux {
 					control = componentRTP
@@ -44,7 +46,7 @@ func (c *Call) compileRoutes(p *party) {
 				r.ControlOut = append(r.ControlOut, l.media.output(control, nil))
 			}
 			r.Drop = len(listeners) == 0
-			c.observe(p, i, r, listeners)
+			c.observe(p, i, r)
 			s.SetRoute(r)
 			m.routeFurther(component, r, handshakes)
 		}
@@ -53,8 +55,9 @@ func (c *Call) compileRoutes(p *party) {
 
 // listener is a media that gets the packets of another one.
 type listener struct {
-	media  *media
-	filter *flow.Filter
+	media   *media
+	filter  *flow.Filter
+	control bool // RTCP only
 }
 
 // listeners are those that get media i of p: nobody if its traffic is dropped, p
@@ -77,7 +80,7 @@ func (c *Call) listeners(p *party, i int) []listener {
 		for _, to := range s.receives(i) {
 			onHold := to.side.Remote.Hold && to.ice == nil // with ICE the address in SDP means nothing
 			if to.pair != nil && !onHold && len(out) < flow.MaxOutputs {
-				out = append(out, listener{to, c.filter(s, m)})
+				out = append(out, listener{to, c.filter(s, m), s.control})
 			}
 		}
 	}

@@ -79,6 +79,9 @@ func (c *Call) requestSubscription(req *ng.Request) (*ng.SubscribeReply, leftove
 			}
 		}
 		subscribe(listener, p, index)
+		if req.Flags.Has(ng.FlagMirrorRTCP) {
+			listener.subscriptionTo(p).mirror()
+		}
 	}
 	c.touch(listener, now)
 	c.compile()

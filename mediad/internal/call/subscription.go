@@ -8,6 +8,7 @@ import "slices"
 type subscription struct {
 	listener, source *party
 	published        bool // by another command than offer and answer
+	control          bool // of RTCP only
 
 	// index tells which media of the source each media of the listener gets,
 	// -1 for none; nil means that they correspond by their place.
@@ -75,6 +76,24 @@ func subscribe(listener, source *party, index []int) {
 	}
 	listener.subscriptions = append(listener.subscriptions, s)
 	source.subscribers = append(source.subscribers, s)
+}
+
+// mirror lets the source of a subscription have the RTCP of its listener (ng
+// flag RTCP-mirror), as parties of a dialogue do.
+func (s *subscription) mirror() {
+	back := &subscription{listener: s.source, source: s.listener, published: true, control: true}
+	back.index = make([]int, len(s.source.present.medias))
+	for n := range back.index {
+		back.index[n] = n
+		if s.index != nil {
+			back.index[n] = slices.Index(s.index, n)
+		}
+	}
+	if old := back.listener.subscriptionTo(back.source); old != nil {
+		old.cancel()
+	}
+	back.listener.subscriptions = append(back.listener.subscriptions, back)
+	back.source.subscribers = append(back.source.subscribers, back)
 }
 
 func (p *party) subscriptionTo(source *party) *subscription {
