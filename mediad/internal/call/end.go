@@ -148,11 +148,10 @@ func (r *Registry) end(c *Call, reason endReason) {
 	}
 	record, timedOut := c.record(reason, time.Now()), c.timedOut(reason)
 	rest, sum := c.endLocked()
-	answered := c.answered
 	c.mu.Unlock()
 	rest.close(r)
 	r.forget(c) // not before: who no longer sees the call may count on its ports
-	r.totals.count(reason, answered, sum, time.Since(c.created))
+	r.totals.count(reason, sum, time.Since(c.created))
 	r.totals.quality.add(c.quality.Sums())
 	if record != nil {
 		r.cfg.Report.Record(record)

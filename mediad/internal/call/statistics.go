@@ -17,7 +17,7 @@ func (t *totals) add(st flow.Statistics) {
 }
 
 // count counts a call that has ended.
-func (t *totals) count(reason endReason, answered bool, sum traffic, duration time.Duration) {
+func (t *totals) count(reason endReason, sum traffic, duration time.Duration) {
 	switch reason {
 	case endTimeout:
 		t.timeout.Add(1)
@@ -35,7 +35,7 @@ func (t *totals) count(reason endReason, answered bool, sum traffic, duration ti
 	t.duration.Add(uint64(duration.Microseconds()))
 	t.squares.Add(uint64(duration.Seconds() * duration.Seconds() * 1e6))
 	switch {
-	case !answered || sum.media == 0:
+	case sum.media == 0:
 	case sum.silent == sum.media:
 		t.zeroWay.Add(1)
 	case sum.silent > 0:
@@ -57,7 +57,7 @@ type Numbers struct {
 	Ended             Ends
 
 	Packets, Bytes, Errors uint64 // received from all peers
-	ZeroWay, OneWay        uint64 // answered calls without media at all, or from some side
+	ZeroWay, OneWay        uint64 // ended calls without media at all, or from some side
 	Duration               time.Duration
 	DurationSquares        float64      // sum of the squares of the durations, in s²
 	MOS                    Sampled      // mean opinion scores, 1–5, of all media

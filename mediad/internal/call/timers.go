@@ -46,8 +46,10 @@ func (c *Call) due(now time.Time, l *limits.Values) endReason {
 	switch {
 	case c.held():
 		limit, reason = l.SilentTimeout, endSilent
+	case !c.answered && l.OfferTimeout > 0:
+		limit, reason = max(l.Timeout, l.OfferTimeout), endOffer // the longer one, as in rtpengine
 	case !c.answered:
-		limit, reason = l.OfferTimeout, endOffer
+		limit = 0
 	}
 	last := c.lastPacket()
 	if after(last, limit) {

@@ -63,9 +63,9 @@ func (s *Snapshot) exposeMedia(out *exposition) {
 		out.sample(integer(c.count), "type", "userspace")
 		out.sample(integer(0), "type", "kernel")
 	}
-	out.counter("rtpengine_zero_packet_streams_total", "Answered calls that ended without a packet.")
+	out.counter("rtpengine_zero_packet_streams_total", "Calls that ended without a packet.")
 	out.sample(integer(s.ZeroWay))
-	out.counter("rtpengine_one_way_sessions_total", "Answered calls with a side that was never heard.")
+	out.counter("rtpengine_one_way_sessions_total", "Calls with a side that was never heard.")
 	out.sample(integer(s.OneWay))
 	out.gauge("rtpengine_call_duration_avg", "Mean duration of ended calls, in seconds.")
 	out.sample(decimal(s.AverageDuration()))
