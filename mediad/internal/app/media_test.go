@@ -286,3 +286,46 @@ func TestTemplates(t *testing.T) {
 	require.Equal(t, "callee", tags["b"].Label)
 	d.delete(&ng.Request{CallID: "call"})
 }
+
+// Each fork is told about on ports of its own, and a phone that comes back finds
+// its old ones.
+func TestPortsForEachEndpoint(t *testing.T) {
+	d := startDaemon(t, nil)
+	a, b, c := newPhone(t, "127.0.0.1"), newPhone(t, "127.0.0.1"), newPhone(t, "127.0.0.1")
+	same := d.offer(&ng.Request{CallID: "call", FromTag: "a", SDP: a.sdp(0), ICE: ng.ICERemove})
+	b.told(same)
+	c.told(same)
+	answer := func(p *phone, tag string) string {
+		body := d.answer(&ng.Request{CallID: "call", FromTag: "a", ToTag: tag, SDP: p.sdp(0)})
+		a.told(body)
+		return line(body, "m=")
+	}
+	first := answer(b, "b")
+	talk(t, a, b)
+	second := answer(c, "c")
+	require.NotEqual(t, first, second)
+	talk(t, a, c)
+	require.Equal(t, first, answer(b, "b"))
+	talk(t, a, b)
+	reports(t, a, b)
+
+	here := a.rtp
+	again := d.offer(&ng.Request{CallID: "call", FromTag: "a", ToTag: "b", SDP: a.sdp(0), ICE: ng.ICERemove})
+	require.Equal(t, line(same, "m="), line(again, "m="))
+	a.move()
+	moved := func() string {
+		body := d.offer(&ng.Request{CallID: "call", FromTag: "a", ToTag: "b", SDP: a.sdp(0), ICE: ng.ICERemove})
+		b.told(body)
+		answer(b, "b")
+		talk(t, a, b)
+		return line(body, "m=")
+	}
+	require.NotEqual(t, line(same, "m="), moved())
+	a.rtp = here
+	require.Equal(t, line(same, "m="), moved())
+	for range 2 * 16 { // spare ports are bounded
+		a.move()
+		moved()
+	}
+	d.delete(&ng.Request{CallID: "call"})
+}

@@ -61,6 +61,7 @@ type party struct {
 	subscriptions []*subscription // whom it hears
 	subscribers   []*subscription // by whom it is heard
 	blocks        blocks          // what others are kept from hearing of it
+	spares        []spare         // ports of it that may be of use again
 	echo          bool            // hears itself (ng: media echo)
 	sunk          bool            // is heard by nobody else
 	said          string          // the body that it has sent last
@@ -106,12 +107,19 @@ func (p *party) put(t terms, answered bool) {
 	p.present, p.open = t, nil
 }
 
-// all returns the medias in force and those on offer.
+// all returns the medias in force, those on offer and the spare ones.
 func (p *party) all() []*media {
-	if p.open == nil {
+	if p.open == nil && len(p.spares) == 0 {
 		return p.present.medias
 	}
-	return append(slices.Clone(p.present.medias), p.open.medias...)
+	all := slices.Clone(p.present.medias)
+	if p.open != nil {
+		all = append(all, p.open.medias...)
+	}
+	for _, s := range p.spares {
+		all = append(all, s.media)
+	}
+	return all
 }
 
 func newCall(r *Registry, id string, now time.Time) *Call {

@@ -147,7 +147,7 @@ func (c *Call) signal(req *ng.Request) (string, leftovers, error) {
 		c.log.Warn("no transcoding: the parties have to share a codec", zap.Strings("transcode", req.Codec.Transcode))
 	}
 	if !req.Flags.Has(ng.FlagPortLatching) {
-		to.medias = withoutMoved(to.medias, from.snapshot.Sides, plan)
+		to.medias = d.to.place(to.medias, plan)
 	}
 	need := &provision{call: c, tos: req.TOS}
 	body, err := need.execute(d, &from, &to, plan)
@@ -156,28 +156,14 @@ func (c *Call) signal(req *ng.Request) (string, leftovers, error) {
 		return "", leftovers{}, err
 	}
 	old := append(slices.Clone(d.from.all()), d.to.all()...)
+	ofFrom, ofTo := d.from.current(), d.to.current()
 	c.commit(req, d, from, to, now)
-	return body, unused(old, c.parties), nil
-}
-
-// withoutMoved returns the medias of a receiver without those whose other end
-// says that it is somewhere else now, or who begin ICE after having done
-// without: they get new ports, as in rtpengine, so that late packets of the one
-// stream do not run into the other. With ICE or keys of a handshake the ports are
-// part of what was agreed, and stay.
-func withoutMoved(medias []*media, before []negotiate.Side, plan *negotiate.Plan) []*media {
-	medias = slices.Clone(medias)
-	for i := range medias {
-		if i >= len(before) || i >= len(plan.From.Sides) || medias[i].ice != nil || medias[i].dtls != nil {
-			continue
-		}
-		was, is := before[i].Remote.RTP, plan.From.Sides[i].Remote.RTP
-		begins := i < len(plan.To.Sides) && plan.To.Sides[i].Local.ICE.Mode != negotiate.ICENone
-		if was.IsValid() && is.IsValid() && was != is || begins {
-			medias[i] = &media{sdes: medias[i].sdes}
-		}
+	if planned.Flags.Has(ng.FlagReset) {
+		ofFrom, ofTo, d.from.spares, d.to.spares = nil, nil, nil, nil
 	}
-	return medias
+	c.keepSpares(d.from, ofFrom)
+	c.keepSpares(d.to, ofTo)
+	return body, unused(old, c.parties), nil
 }
 
 // warnOfInterfaces says so if a direction names interfaces that are not there:
@@ -211,6 +197,7 @@ func (p *provision) execute(d dialogue, from, to *terms, plan *negotiate.Plan) (
 	}
 	from.snapshot, from.medias = plan.From, fromMedias
 	to.snapshot, to.medias = plan.To, toMedias
+	face(to.medias, plan.From.Sides)
 	for _, t := range []*terms{from, to} {
 		for i, m := range t.medias {
 			m.side = t.snapshot.Sides[i]

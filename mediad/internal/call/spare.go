@@ -1,0 +1,108 @@
+package call
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/tandem-sbc/tandem/mediad/internal/flow"
+	"github.com/tandem-sbc/tandem/mediad/internal/negotiate"
+	"github.com/tandem-sbc/tandem/mediad/internal/ports"
+)
+
+// maxSpares bounds the ports that a party holds for other endpoints.
+const maxSpares = 16
+
+// spare is a pair of ports that a party was told while its peer was somewhere
+// else: another fork, or the same phone before it moved.
+type spare struct {
+	index  int            // of the media
+	facing netip.AddrPort // where the peer's packets went
+	media  *media
+}
+
+// place returns the medias of a receiver for where the sender of the plan's body
+// is. As in rtpengine, each endpoint of the one has ports of its own towards the
+// other, so that late packets of one stream do not run into another, and forks
+// can be told apart. With ICE or keys of a handshake the ports are part of what
+// was agreed, and stay.
+func (p *party) place(medias []*media, plan *negotiate.Plan) []*media {
+	medias = slices.Clone(medias)
+	for i, m := range medias {
+		if m.pair == nil || i >= len(plan.From.Sides) || m.ice != nil || m.dtls != nil {
+			continue
+		}
+		at := plan.From.Sides[i].Remote.RTP
+		if !at.IsValid() || !m.facing.IsValid() || m.facing == at {
+			continue
+		}
+		next := &media{}
+		for _, s := range p.spares {
+			if s.index == i && s.facing == at {
+				*next = *s.media
+			}
+		}
+		next.sdes = m.sdes
+		medias[i] = next
+	}
+	return medias
+}
+
+// face notes where the other side of each media is.
+func face(medias []*media, sides []negotiate.Side) {
+	for i, m := range medias {
+		if at := sides[i].Remote.RTP; at.IsValid() {
+			m.facing = at
+		}
+	}
+}
+
+// current lists the medias in force and on offer, each with its place.
+func (p *party) current() []spare {
+	medias := [][]*media{p.present.medias}
+	if p.open != nil {
+		medias = append(medias, p.open.medias)
+	}
+	var out []spare
+	for _, list := range medias {
+		for i, m := range list {
+			if m.pair != nil {
+				out = append(out, spare{i, m.facing, m})
+			}
+		}
+	}
+	return out
+}
+
+// keepSpares makes the ports that the party was told before, and which are no
+// longer in use, its spares. Those that are in use again are spare no more.
+func (c *Call) keepSpares(p *party, before []spare) {
+	seen := pairsOf(p)
+	var kept []spare
+	for _, s := range append(p.spares, before...) {
+		if !seen[s.media.pair] && s.facing.IsValid() && s.media.ice == nil && s.media.dtls == nil {
+			seen[s.media.pair] = true
+			kept = append(kept, s)
+		}
+	}
+	p.spares = kept[max(0, len(kept)-maxSpares):]
+	shared := pairsOf(c.parties...) // forks may share ports
+	for _, s := range p.spares {
+		if shared[s.media.pair] {
+			continue
+		}
+		for _, stream := range s.media.streams {
+			stream.SetRoute(&flow.Route{Drop: true, Learning: flow.Off})
+		}
+	}
+}
+
+// pairsOf are the ports that parties use.
+func pairsOf(parties ...*party) map[*ports.Pair]bool {
+	pairs := make(map[*ports.Pair]bool)
+	for _, p := range parties {
+		for _, s := range p.current() {
+			pairs[s.media.pair] = true
+		}
+	}
+	return pairs
+}
