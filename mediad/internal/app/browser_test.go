@@ -1,6 +1,7 @@
 package app
 
 import (
+	"net"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -26,6 +27,24 @@ type browser struct {
 
 func newBrowser(t *testing.T) *browser {
 	t.Helper()
+	return newBrowserWith(t, func(*webrtc.SettingEngine) {})
+}
+
+// newIPv6Browser makes a browser whose machine has IPv6 only.
+func newIPv6Browser(t *testing.T) *browser {
+	t.Helper()
+	conn, err := net.ListenUDP("udp6", &net.UDPAddr{IP: net.IPv6loopback})
+	require.NoError(t, err)
+	mux := webrtc.NewICEUDPMux(nil, conn)
+	t.Cleanup(func() { _ = mux.Close(); _ = conn.Close() })
+	return newBrowserWith(t, func(s *webrtc.SettingEngine) {
+		s.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP6})
+		s.SetICEUDPMux(mux) // by itself pion leaves ::1 out
+	})
+}
+
+func newBrowserWith(t *testing.T, change func(*webrtc.SettingEngine)) *browser {
+	t.Helper()
 	var media webrtc.MediaEngine
 	pcmu := webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypePCMU, ClockRate: 8000}
 	require.NoError(t, media.RegisterCodec(webrtc.RTPCodecParameters{RTPCodecCapability: pcmu, PayloadType: 0}, webrtc.RTPCodecTypeAudio))
@@ -34,6 +53,7 @@ func newBrowser(t *testing.T) *browser {
 	s.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
 	s.SetInterfaceFilter(func(name string) bool { return name == "lo" })
 	s.SetHandleUndeclaredSSRCWithoutAnswer(true) // as browsers do
+	change(&s)
 	pc, err := webrtc.NewAPI(webrtc.WithMediaEngine(&media), webrtc.WithSettingEngine(s)).NewPeerConnection(webrtc.Configuration{})
 	require.NoError(t, err)
 	b := &browser{t: t, pc: pc, payloads: make(chan string, 1000)}
