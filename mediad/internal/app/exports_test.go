@@ -77,7 +77,7 @@ func (g *gateway) senderReport(ntp uint32) {
 
 func (g *gateway) receiverReport(about, ntp uint32) {
 	b := []byte{0x81, 201, 0, 7}
-	for _, v := range []uint32{g.ssrc, about, 26<<24 | 1, 1, 160, ntp, 0} {
+	for _, v := range []uint32{g.ssrc, about, 26<<24 | 1, 1, 160, ntp, 1} {
 		b = binary.BigEndian.AppendUint32(b, v)
 	}
 	_, err := g.rtcp.WriteTo(b, g.toRTCP)

@@ -69,6 +69,7 @@ func TestForgedReports(t *testing.T) {
 	forged[0], forged[3] = 0x81, 7
 	binary.BigEndian.PutUint32(forged[8:], 1)
 	binary.BigEndian.PutUint32(forged[24:], 77)
+	forged[31] = 1 // DLSR
 	require.Empty(t, p.handle(forged, sipPhone, 0))
 	require.Empty(t, q.Summaries())
 	require.Zero(t, w.control)

@@ -74,6 +74,7 @@ func TestQualityLearnsClocks(t *testing.T) {
 	binary.BigEndian.PutUint32(report[8:], 1)
 	binary.BigEndian.PutUint32(report[20:], 160)
 	binary.BigEndian.PutUint32(report[24:], 77)
+	report[31] = 1 // DLSR
 	p.handle(report, sipPhone, 0)
 	require.Empty(t, q.Summaries(), "source 1 has not been heard")
 	p.handle(rtpPacket(1, 1), sipPhone, 0)
@@ -149,6 +150,7 @@ func TestReports(t *testing.T) {
 	about[0], about[3] = 0x81, 7
 	binary.BigEndian.PutUint32(about[8:], 1)
 	copy(about[24:], sr[10:14])
+	about[31] = 1 // DLSR
 	b.Handle(about, bAddr, at.Add(time.Second), batch)
 	require.Equal(t, uint64(1), q.Sums().Leg.Samples)
 }

@@ -120,8 +120,10 @@ func TestReportsWithoutUse(t *testing.T) {
 	q.Control(receiverReport(ssrcA, block{source: ssrcB, jitter: 8}), start)
 	require.Empty(t, q.Summaries(), "no LSR")
 	q.Control(receiverReport(ssrcA, block{source: ssrcB, jitter: 8, lastSR: 77}), start)
+	require.Empty(t, q.Summaries(), "no DLSR")
+	q.Control(receiverReport(ssrcA, block{source: ssrcB, jitter: 8, lastSR: 77, delay: 1}), start)
 	require.Len(t, q.Summaries(), 1, "an unknown LSR does for listening quality")
-	q.Control(receiverReport(ssrcA, block{source: ssrcB, jitter: 80000, lastSR: 77}), start.Add(spacing/2))
+	q.Control(receiverReport(ssrcA, block{source: ssrcB, jitter: 80000, lastSR: 77, delay: 1}), start.Add(spacing/2))
 	require.Equal(t, int64(1), q.Summaries()[0].Samples, "too soon")
 
 	q = known(CQ)
@@ -163,7 +165,7 @@ func TestSourcesAreBounded(t *testing.T) {
 
 func TestNoAllocation(t *testing.T) {
 	q := known(CQ)
-	sr, rr := senderReport(ssrcA, 1), receiverReport(ssrcB, block{source: ssrcA, lastSR: 1})
+	sr, rr := senderReport(ssrcA, 1), receiverReport(ssrcB, block{source: ssrcA, lastSR: 1, delay: 1})
 	require.Zero(t, testing.AllocsPerRun(100, func() {
 		q.Control(sr, start)
 		q.Control(rr, start)
@@ -172,7 +174,7 @@ func TestNoAllocation(t *testing.T) {
 
 // FuzzControl feeds reports that lie about their lengths.
 func FuzzControl(f *testing.F) {
-	rr := receiverReport(ssrcB, block{source: ssrcA, lastSR: 1, jitter: 1}, block{source: 9, lastSR: 1})
+	rr := receiverReport(ssrcB, block{source: ssrcA, lastSR: 1, delay: 1, jitter: 1}, block{source: 9, lastSR: 1, delay: 1})
 	f.Add(rr)
 	f.Add(senderReport(ssrcA, 1, block{source: ssrcB, lastSR: 1, fractionLost: 255, lost: 0xffffff, jitter: 0xffffffff, delay: 0xffffffff}))
 	f.Add(append(rr[:8:8], rr...))

@@ -88,7 +88,7 @@ func (t *Table) Control(pkt []byte, now time.Time) {
 // judge takes a report block into account.
 func (t *Table) judge(from uint32, b block, now time.Time) {
 	about := t.lookup(b.source)
-	if about == nil || b.lastSR == 0 {
+	if about == nil || b.lastSR == 0 || b.delay == 0 { // no report of the source has reached it yet
 		return
 	}
 	leg := about.roundTrip(b, now)
