@@ -14,7 +14,7 @@ func build(fields map[string]string) ([]byte, error) {
 	}
 	for key, value := range fields {
 		switch key {
-		case "kind", "payload", "hex", "repeat", "damage":
+		case "kind", "payload", "hex", "repeat", "damage", "to":
 		case "pt", "seq", "ts", "ssrc", "marker":
 			if _, err := strconv.ParseUint(value, 0, 32); err != nil {
 				return nil, err

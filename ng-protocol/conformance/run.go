@@ -128,6 +128,13 @@ func (p *play) step(s Step) (*Event, error) {
 		if err != nil {
 			return nil, err
 		}
+		if other := s.Packet["to"]; other != "" { // a stranger to that stream
+			victim, err := p.party(other)
+			if err != nil {
+				return nil, err
+			}
+			q.peer, q.control = victim.peer, victim.control
+		}
 		return nil, q.send(s.Packet)
 	}
 	return p.receive(s)

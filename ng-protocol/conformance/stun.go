@@ -29,7 +29,7 @@ func (r raw) AddTo(m *stun.Message) error {
 func (p *party) buildSTUN(fields map[string]string) ([]byte, error) {
 	for key := range fields {
 		switch key {
-		case "kind", "class", "role", "use-candidate", "username", "password", "integrity", "fingerprint":
+		case "kind", "to", "class", "role", "use-candidate", "username", "password", "integrity", "fingerprint":
 		default:
 			return nil, fmt.Errorf("unknown field %q", key)
 		}
