@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/tandem-sbc/tandem/mediad/internal/quality"
 	"github.com/tandem-sbc/tandem/mediad/internal/secure"
 )
 
@@ -48,7 +49,7 @@ func ways(t testing.TB) []way {
 		}
 	}
 	route := func(in, out *secure.Key) Route {
-		r := Route{Endpoint: sipPhone, Muxed: true}
+		r := Route{Endpoint: sipPhone, Muxed: true, Payloads: telephony(), Quality: quality.NewTable(quality.CQ), Observer: &witness{}}
 		if in != nil {
 			ctx, err := secure.NewInbound(*in)
 			require.NoError(t, err)

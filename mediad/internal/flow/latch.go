@@ -70,11 +70,11 @@ func (s *Stream) learn(r *Route, src netip.AddrPort, now time.Time) {
 	}
 	s.refreshLatch(now)
 	l := &s.latch
-	defer func() { s.settle(l.closed || r.Learning == Off) }()
 	if r.Learning == Off { // handover goes before, as in rtpengine
 		if src != r.Endpoint || l.current.IsValid() {
 			s.take(src)
 		}
+		s.settle(true)
 		return
 	}
 	if l.closed {
@@ -93,6 +93,7 @@ func (s *Stream) learn(r *Route, src netip.AddrPort, now time.Time) {
 	default:
 		s.learnHeuristic(r, src, now)
 	}
+	s.settle(l.closed)
 }
 
 // settle takes note of whether the address of the peer may still change.
