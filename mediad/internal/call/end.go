@@ -44,7 +44,7 @@ func (r *Registry) Delete(req *ng.Request) (*ng.CallState, bool, error) {
 	}
 	var state *ng.CallState
 	if req.FromTag != "" && !req.Flags.Has(ng.FlagFast) {
-		state = c.stateLocked(nil)
+		state = c.stateLocked(c.wanted(req))
 	}
 	now := time.Now()
 	delay := r.cfg.Limits.Load().DeleteDelay

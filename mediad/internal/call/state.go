@@ -17,12 +17,18 @@ func (r *Registry) Query(req *ng.Request) (*ng.CallState, error) {
 		return nil, ng.ReasonUnknownCallID
 	}
 	defer c.mu.Unlock()
+	return c.stateLocked(c.wanted(req)), nil
+}
+
+// wanted are the parties that the tags of a command ask about: the one with the
+// to-tag or else the from-tag, and those it hears. Nil means all.
+func (c *Call) wanted(req *ng.Request) map[*party]bool {
 	tag := req.ToTag
 	if tag == "" {
 		tag = req.FromTag
 	}
 	if tag == "" {
-		return c.stateLocked(nil), nil
+		return nil
 	}
 	wanted := make(map[*party]bool)
 	if p := c.partyByTag(tag); p != nil {
@@ -31,7 +37,7 @@ func (r *Registry) Query(req *ng.Request) (*ng.CallState, error) {
 			wanted[s.source] = true
 		}
 	}
-	return c.stateLocked(wanted), nil
+	return wanted
 }
 
 // stateLocked describes the call, with the wanted parties, nil meaning all.

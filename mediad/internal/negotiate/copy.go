@@ -100,15 +100,16 @@ func (r *Remote) sends() bool {
 }
 
 // keepPayloads removes the payload types from an m= line that are not in told,
-// as long as one stays.
+// as long as one stays, and gives the others the order of told.
 func keepPayloads(section *sdp.Section, told []sdp.Payload) {
 	m, line, ok := section.Media()
 	if !ok {
 		return
 	}
-	keep := func(format string) bool {
-		return slices.ContainsFunc(told, func(p sdp.Payload) bool { return strconv.Itoa(int(p.Type)) == format })
+	place := func(format string) int {
+		return slices.IndexFunc(told, func(p sdp.Payload) bool { return strconv.Itoa(int(p.Type)) == format })
 	}
+	keep := func(format string) bool { return place(format) >= 0 }
 	if !slices.ContainsFunc(m.Formats, keep) {
 		return
 	}
@@ -120,6 +121,7 @@ func keepPayloads(section *sdp.Section, told []sdp.Payload) {
 		gone = append(gone, f)
 		return true
 	})
+	slices.SortStableFunc(m.Formats, func(a, b string) int { return place(a) - place(b) })
 	section.Replace(line, m.String())
 	for a := range section.Attributes("rtpmap", "fmtp", "rtcp-fb") {
 		if f, _, _ := strings.Cut(strings.TrimSpace(a.Value), " "); slices.Contains(gone, f) {
