@@ -98,7 +98,7 @@ func TestTimers(t *testing.T) {
 	}
 	t.Run("offer", func(t *testing.T) {
 		t.Parallel()
-		d := startDaemon(t, func(s *settings.Settings) { s.Limits.OfferTimeout = short })
+		d := startDaemon(t, func(s *settings.Settings) { s.Limits.Timeout, s.Limits.OfferTimeout = short, short })
 		d.offer(&ng.Request{CallID: "call", FromTag: "a", SDP: newPhone(t, "127.0.0.1").sdp(0)})
 		gone(d)
 	})
