@@ -95,7 +95,7 @@ type MediaState struct {
 	Streams      []StreamState
 }
 
-// StreamState is one local port.
+// StreamState is one local port, or the place of one that is not needed: a refused media has none.
 type StreamState struct {
 	LocalPort          int           // "local port"
 	LocalAddress       string        // "local address"
@@ -233,9 +233,9 @@ func (m *MediaState) dict() Dict {
 
 func (s *StreamState) dict() Dict {
 	return Dict{
-		{"local port", s.LocalPort},
-		{"local address", s.LocalAddress},
-		{"family", s.Family},
+		optionalNumber("local port", int64(s.LocalPort)),
+		optional("local address", s.LocalAddress),
+		optional("family", s.Family),
 		{"endpoint", s.Endpoint.dict()},
 		{"advertised endpoint", s.AdvertisedEndpoint.dict()},
 		optional("crypto suite", s.CryptoSuite),

@@ -68,6 +68,7 @@ func (v view) state(index int, sum *ng.CallState) ng.MediaState {
 		s.Type = v.peer.side.Remote.Type
 	}
 	if v.pair == nil {
+		s.Streams = []ng.StreamState{v.refused(componentRTP), v.refused(componentRTCP)}
 		return s
 	}
 	for component, stream := range v.streams {
@@ -110,14 +111,24 @@ func (v view) stream(component int, stream *flow.Stream, st flow.Statistics) ng.
 	return s
 }
 
+// refused describes a component of a media that has no ports.
+func (v view) refused(component int) ng.StreamState {
+	var l flagList
+	l.add(component == componentRTP, "RTP")
+	l.add(component == componentRTCP, "RTCP")
+	l.add(v.endpoint(component).IsValid(), "filled")
+	at := endpointState(v.endpoint(component))
+	return ng.StreamState{Endpoint: at, AdvertisedEndpoint: at, LastPacket: v.party.created.Unix(), Flags: l}
+}
+
 // endpoint is where the party has said that it wants the packets of a component.
-// Where RTCP shares the port of RTP, that is where it would go if it did not.
+// Where RTCP shares the port of RTP, or there is none, that is where it would go.
 func (m *media) endpoint(component int) netip.AddrPort {
 	rtp, rtcp := m.side.Remote.RTP, m.side.Remote.RTCP
 	if component == componentRTP {
 		return rtp
 	}
-	if rtcp == rtp && rtp.Port() > 0 && rtp.Port() < 65535 {
+	if (rtcp == rtp || !rtcp.IsValid() && m.side.Local.Raw) && rtp.Port() > 0 && rtp.Port() < 65535 {
 		rtcp = netip.AddrPortFrom(rtp.Addr(), rtp.Port()+1)
 	}
 	return rtcp
