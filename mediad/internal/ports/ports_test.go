@@ -285,7 +285,12 @@ func TestReplace(t *testing.T) {
 	require.Equal(t, []string{"a", "b"}, r.Names(), "a bad set changes nothing")
 	require.NoError(t, r.Replace([]Interface{{"c", []Address{three}}, {"a", []Address{one}}}))
 	require.Equal(t, []string{"c", "a"}, r.Names())
-	_, err = r.Allocate("b", AnyFamily)
+	_, ok := r.Resolve("b")
+	require.False(t, ok)
+	late, err := r.Allocate("b", AnyFamily)
+	require.NoError(t, err, "for a command that has chosen it before")
+	late.Release()
+	_, err = r.Allocate("nowhere", AnyFamily)
 	require.ErrorIs(t, err, ErrNoInterface)
 	require.Equal(t, 1, r.Stats()[1].Used, "the pool has been kept")
 	gone.Release() // drained
@@ -294,6 +299,8 @@ func TestReplace(t *testing.T) {
 
 	require.NoError(t, r.Replace([]Interface{{"a", []Address{{Local: one.Local, Min: one.Min, Max: one.Min + 1}}}}))
 	require.Equal(t, 1, r.Stats()[0].Total, "another range")
+	_, err = r.Allocate("b", AnyFamily)
+	require.ErrorIs(t, err, ErrNoInterface)
 }
 
 func TestAllocateAll(t *testing.T) {

@@ -21,6 +21,7 @@ type Registry struct {
 type table struct {
 	names  []string // in configured order
 	byName map[string][]entry
+	former *table // before the last Replace; its own former is unset
 	pools  map[poolKey]*pool
 	pairs  int // of all pools
 }
@@ -50,14 +51,17 @@ func New(interfaces []Interface, opt Options) (*Registry, error) {
 }
 
 // Replace puts another set of interfaces in place of the present one. Addresses that stay keep their pools. Pairs on those that go
-// remain usable until they are released. After an error nothing has changed.
+// remain usable until they are released, and commands under way may still get some, until the next Replace. After an error nothing has
+// changed.
 func (r *Registry) Replace(interfaces []Interface) error {
 	r.replace.Lock()
 	defer r.replace.Unlock()
-	t, err := newTable(interfaces, r.opt, r.current.Load().pools)
+	before := r.current.Load()
+	t, err := newTable(interfaces, r.opt, before.pools)
 	if err != nil {
 		return err
 	}
+	t.former = &table{byName: before.byName}
 	r.current.Store(t)
 	return nil
 }
@@ -151,16 +155,10 @@ func (r *Registry) Rotate(name string, members []string) int {
 // or is that of the socket calls, for example a lack of file descriptors.
 func (r *Registry) Allocate(name string, family Family) (*Pair, error) {
 	t := r.current.Load()
-	name, ok := t.resolve(name)
-	if !ok {
-		return nil, fmt.Errorf("%w: %q", ErrNoInterface, name)
-	}
-	err := fmt.Errorf("%w: %q has no address of that family", ErrNoInterface, name)
+	name, _ = t.resolve(name)
+	err := fmt.Errorf("%w: %q", ErrNoInterface, name)
 	now := time.Now()
-	for _, e := range t.byName[name] {
-		if family != AnyFamily && family != FamilyOf(e.address.Local) {
-			continue
-		}
+	for _, e := range t.candidates(name, family) {
 		pair, allocErr := e.allocate(name, now)
 		if allocErr == nil {
 			return pair, nil
@@ -168,6 +166,21 @@ func (r *Registry) Allocate(name string, family Family) (*Pair, error) {
 		err = allocErr
 	}
 	return nil, err
+}
+
+// candidates returns the addresses of an interface that have the family. One that Replace has just taken away still serves who has
+// chosen it before.
+func (t *table) candidates(name string, family Family) []entry {
+	var out []entry
+	for _, e := range t.byName[name] {
+		if family == AnyFamily || family == FamilyOf(e.address.Local) {
+			out = append(out, e)
+		}
+	}
+	if len(out) == 0 && t.former != nil {
+		return t.former.candidates(name, family)
+	}
+	return out
 }
 
 // AllocateAll binds a pair on every address of an interface: those of the preferred family first, then the others, each in configured
