@@ -69,6 +69,10 @@ func (p *Plan) takeICE(i int, has bool) {
 func (p *Plan) answerICE(from, to *Side) {
 	l, t := &from.Local.ICE, &to.Local.ICE
 	has := from.Remote.ICE.Ufrag != ""
+	if t.Passthrough && !has { // there is nobody for the offerer to do it with
+		l.stop()
+		return
+	}
 	if t.Passthrough || has && p.handsICEThrough() {
 		l.handThrough()
 		t.handThrough()
@@ -152,10 +156,15 @@ func (l *LocalICE) meet(remoteLite bool) {
 // through, the credentials are theirs.
 func (p *Plan) writeICE(i int, section *sdp.Section, local *LocalMedia) {
 	l := &p.To.Sides[i].Local
-	if l.ICE.Mode == ICENone && !l.ICE.Passthrough {
+	from := &p.From.Sides[i].Remote.ICE
+	switch {
+	case l.ICE.Mode != ICENone || l.ICE.Passthrough:
+	case from.EndOfCandidates: // is all that there is to say
+		section.Append("a=end-of-candidates")
+		return
+	default:
 		return
 	}
-	from := &p.From.Sides[i].Remote.ICE
 	if !l.ICE.Passthrough {
 		section.Append("a=ice-ufrag:" + local.ICEUfrag)
 		section.Append("a=ice-pwd:" + local.ICEPwd)

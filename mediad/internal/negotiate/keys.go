@@ -196,15 +196,17 @@ func otherIdentity(before, now *Remote) bool {
 	})
 }
 
-// setHash chooses the hash of our fingerprint: that of the flag, or as in the
-// SDP of the party like.
+// setHash chooses the hash of our fingerprint: in an offer that of the flag, else
+// as in the SDP of the party like.
 func (p *Plan) setHash(d *LocalDTLS, like *Remote) {
 	if len(like.Fingerprints) > 0 {
 		d.Hash = like.Fingerprints[0].Hash
 	}
 	switch p.req.DTLSFingerprint {
 	case "sha-1", "sha-224", "sha-256", "sha-384", "sha-512":
-		d.Hash = p.req.DTLSFingerprint
+		if p.req.Command != ng.CommandAnswer {
+			d.Hash = p.req.DTLSFingerprint
+		}
 	}
 	if d.Hash == "" {
 		d.Hash = "sha-256"

@@ -63,6 +63,7 @@ func withHidden(body string, from, to *Party) string {
 	if !slices.ContainsFunc(from.Sides, func(s Side) bool { return s.Local.Hidden }) {
 		return body
 	}
+	session, _, _ := strings.Cut(body, "\nm=")
 	var b strings.Builder
 	i := 0
 	hidden := func() {
@@ -73,6 +74,9 @@ func withHidden(body string, from, to *Party) string {
 				m.Formats = []string{"*"}
 			}
 			b.WriteString("m=" + m.String() + "\r\n")
+			if !strings.Contains(session, "\nc=") { // every media has an address
+				b.WriteString("c=IN IP4 0.0.0.0\r\n")
+			}
 		}
 	}
 	for line := range strings.Lines(body) {
