@@ -126,6 +126,7 @@ func ask(control string, command map[string]any) (map[string]any, error) {
 }
 
 var (
+	mediaLine      = regexp.MustCompile(`(?m)^m=`)
 	connectionLine = regexp.MustCompile(`(?m)^c=IN IP[46] (\S+)\r?$`)
 	candidateLine  = regexp.MustCompile(`(?m)^a=candidate:\S+ 1 UDP \d+ (\S+) `)
 )
