@@ -24,11 +24,15 @@ type spare struct {
 // is. As in rtpengine, each endpoint of the one has ports of its own towards the
 // other, so that late packets of one stream do not run into another, and forks
 // can be told apart. With ICE or keys of a handshake the ports are part of what
-// was agreed, and stay.
+// was agreed, and stay; ICE that begins has new ones.
 func (p *party) place(medias []*media, plan *negotiate.Plan) []*media {
 	medias = slices.Clone(medias)
 	for i, m := range medias {
 		if m.pair == nil || i >= len(plan.From.Sides) || m.ice != nil || m.dtls != nil {
+			continue
+		}
+		if plan.To.Sides[i].Local.ICE.Mode != negotiate.ICENone {
+			medias[i] = &media{sdes: m.sdes} // ICE begins
 			continue
 		}
 		at := plan.From.Sides[i].Remote.RTP

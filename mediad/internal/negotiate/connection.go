@@ -57,9 +57,11 @@ func (p *Plan) keepConnection(section *sdp.Section) {
 }
 
 // connection is the value of a c= line of media i. An old hold (RFC 3264 §8.4)
-// keeps its zero address.
+// keeps its zero address, unless we offer ICE.
 func (p *Plan) connection(i int, address netip.Addr) string {
-	if p.From.Sides[i].Remote.Hold && !p.overridden && !p.req.Replace.Has(ng.ReplaceZeroAddress) {
+	to := &p.To.Sides[i].Local.ICE
+	withICE := to.Mode != ICENone || to.Passthrough
+	if p.From.Sides[i].Remote.Hold && !withICE && !p.overridden && !p.req.Replace.Has(ng.ReplaceZeroAddress) {
 		address = zeroOf(address)
 	}
 	return sdp.AddressOf(address).String()

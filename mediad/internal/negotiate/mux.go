@@ -1,6 +1,7 @@
 package negotiate
 
 import (
+	"slices"
 	"strconv"
 
 	ng "github.com/tandem-sbc/tandem/ng-protocol"
@@ -31,11 +32,17 @@ func (p *Plan) offerMux(from, to *Side) {
 	l.RTCPPort = !l.RTCPMux
 
 	t := &to.Local
-	agreed := t.RTCPMux
+	agreed := t.RTCPMux || to.Remote.Type == "" && p.To.multiplexes()
 	t.RTCPMuxOffered = offers || agreed || from.Remote.RTCPMux && !flags.Has(ng.RTCPMuxDemux)
 	t.RTCPMux = t.RTCPMuxOffered && (agreed || flags.Has(ng.RTCPMuxRequire))
 	t.RTCPPort = !t.RTCPMux
 	t.RTCPMuxAnswer = MuxFollow
+}
+
+// multiplexes reports whether the party does so with any media, and so will with
+// a further one.
+func (p *Party) multiplexes() bool {
+	return slices.ContainsFunc(p.Sides, func(s Side) bool { return s.Local.Active && s.Local.RTCPMux && s.Remote.RTCPMux })
 }
 
 // answerMux settles rtcp-mux of both sides for an answer.
@@ -59,7 +66,7 @@ func (l *Local) dropRTCP() {
 
 // writeRTCP writes a=rtcp (RFC 3605) and a=rtcp-mux.
 func (p *Plan) writeRTCP(section *sdp.Section, l *Local, local *LocalMedia) {
-	if l.Raw {
+	if l.Raw || p.keepsEndpoint() {
 		return
 	}
 	port := local.RTPPort
@@ -67,7 +74,6 @@ func (p *Plan) writeRTCP(section *sdp.Section, l *Local, local *LocalMedia) {
 		port = local.RTCPPort
 	}
 	switch value := "a=rtcp:" + strconv.Itoa(int(port)); {
-	case p.keepsEndpoint():
 	case p.req.Flags.Has(ng.FlagNoRTCPAttribute):
 	case p.req.Flags.Has(ng.FlagFullRTCPAttribute):
 		section.Append(value + " " + sdp.AddressOf(local.Address).String())

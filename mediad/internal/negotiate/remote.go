@@ -121,7 +121,9 @@ func readDTLS(a sdp.Attribute, remote *Remote) {
 			remote.Fingerprints = append(remote.Fingerprints, f)
 		}
 	case "setup":
-		remote.Setup = sdp.ParseSetup(a.Value)
+		if remote.Setup == sdp.SetupAbsent { // the first one counts
+			remote.Setup = sdp.ParseSetup(a.Value)
+		}
 	case "tls-id":
 		remote.TLSID = strings.TrimSpace(a.Value)
 	}

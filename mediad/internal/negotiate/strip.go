@@ -16,7 +16,7 @@ func (p *Plan) strip(i int, section *sdp.Section, rtp bool) {
 	// RFC 8841: the DTLS of data channels runs between the parties.
 	endToEnd := strings.Contains(m.Protocol, "DTLS/SCTP")
 	for a := range section.Attributes() {
-		if p.stripsICE(i, a) || ofKeys(a) && !endToEnd || ofTransport(a) || rtp && ofCodec(a) ||
+		if p.stripsICE(i, a) || ofKeys(a) && !endToEnd || ofTransport(a) && !(p.keepsEndpoint() && a.Name != "mid") || rtp && ofCodec(a) ||
 			ofPtime(a) && l.Ptime > 0 || p.stripsDirection(a) || p.stripsExtmap(a) {
 			section.Delete(a.Line)
 		}
