@@ -303,44 +303,36 @@ func TestReplace(t *testing.T) {
 	require.ErrorIs(t, err, ErrNoInterface)
 }
 
-func TestAllocateAll(t *testing.T) {
-	v4, v6 := netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("::1")
-	min4, max4 := freeRange(t, v4, 2)
+func TestAllocateOthers(t *testing.T) {
+	v4, v6, more := netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("::1"), netip.MustParseAddr("127.0.0.31")
+	min4, max4 := freeRange(t, v4, 3)
 	min6, max6 := freeRange(t, v6, 1)
-	interfaces := []Interface{{"x", []Address{{Local: v4, Min: min4, Max: max4}, {Local: v6, Min: min6, Max: max6}}}}
+	interfaces := []Interface{{"x", []Address{
+		{Local: v4, Min: min4, Max: max4}, {Local: v6, Min: min6, Max: max6}, {Local: more, Min: min4, Max: max4},
+	}}}
 	r, err := New(interfaces, Options{})
 	require.NoError(t, err)
-	all, err := r.AllocateAll("x", IPv6)
+	first, err := r.Allocate("x", IPv4)
 	require.NoError(t, err)
-	require.Len(t, all, 2)
-	require.Equal(t, []netip.Addr{v6, v4}, []netip.Addr{all[0].Address.Local, all[1].Address.Local})
-	_, err = r.AllocateAll("", IPv4)
-	require.ErrorIs(t, err, ErrNoPorts)
-	require.Equal(t, 1, r.Stats()[0].Used, "all or nothing")
-	others, err := r.AllocateOthers(all[0])
+	others, err := r.AllocateOthers(first)
 	require.NoError(t, err)
-	require.Len(t, others, 1)
-	require.Equal(t, v4, others[0].Address.Local)
-	_, err = r.AllocateOthers(all[0])
+	require.Len(t, others, 2)
+	require.Equal(t, []netip.Addr{more, v6}, []netip.Addr{others[0].Address.Local, others[1].Address.Local})
+	_, err = r.AllocateOthers(first)
 	require.ErrorIs(t, err, ErrNoPorts)
-	_, err = r.AllocateOthers(all[1])
-	require.ErrorIs(t, err, ErrNoPorts)
-	for _, p := range append(all, others...) {
+	require.Equal(t, 1, r.Stats()[2].Used, "all or nothing")
+	for _, p := range append(others, first) {
 		p.Release()
 	}
-	_, err = r.AllocateAll("y", IPv4)
-	require.ErrorIs(t, err, ErrNoInterface)
 
 	r, err = New(interfaces, Options{FirstOnly: true})
 	require.NoError(t, err)
-	all, err = r.AllocateAll("x", IPv6)
+	first, err = r.Allocate("x", IPv6)
 	require.NoError(t, err)
-	require.Len(t, all, 1)
-	require.Equal(t, v6, all[0].Address.Local)
-	others, err = r.AllocateOthers(all[0])
+	others, err = r.AllocateOthers(first)
 	require.NoError(t, err)
 	require.Empty(t, others)
-	all[0].Release()
+	first.Release()
 }
 
 func TestRotatePassesOverTheExhausted(t *testing.T) {

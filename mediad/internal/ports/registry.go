@@ -183,24 +183,8 @@ func (t *table) candidates(name string, family Family) []entry {
 	return out
 }
 
-// AllocateAll binds a pair on every address of an interface: those of the preferred family first, then the others, each in configured
-// order. With Options.FirstOnly it is only one pair, on the first of them. Where an address has none left nothing is allocated. Errors
-// are those of Allocate.
-func (r *Registry) AllocateAll(name string, preferred Family) ([]*Pair, error) {
-	t := r.current.Load()
-	name, ok := t.resolve(name)
-	if !ok {
-		return nil, fmt.Errorf("%w: %q", ErrNoInterface, name)
-	}
-	order := t.inOrder(name, preferred)
-	if r.opt.FirstOnly {
-		order = order[:1]
-	}
-	return allocate(name, order)
-}
-
-// AllocateOthers binds a pair on each other address of the interface that p is on, in the order of AllocateAll; none with
-// Options.FirstOnly. Errors are those of Allocate.
+// AllocateOthers binds a pair on each other address of the interface that p is on, those of its own family first; none with
+// Options.FirstOnly. Where an address has none left nothing is allocated. Errors are those of Allocate.
 func (r *Registry) AllocateOthers(p *Pair) ([]*Pair, error) {
 	if r.opt.FirstOnly {
 		return nil, nil
@@ -218,7 +202,7 @@ func (r *Registry) AllocateOthers(p *Pair) ([]*Pair, error) {
 func (t *table) inOrder(name string, preferred Family) []entry {
 	var order, others []entry
 	for _, e := range t.byName[name] {
-		if preferred == AnyFamily || preferred == FamilyOf(e.address.Local) {
+		if preferred == FamilyOf(e.address.Local) {
 			order = append(order, e)
 		} else {
 			others = append(others, e)
