@@ -57,7 +57,7 @@ func (c *Call) observe(p *party, i int, r *flow.Route) {
 	if r.Opaque {
 		return
 	}
-	r.Quality, r.Payloads = c.quality, m.payloads()
+	r.Quality, r.Payloads = c.quality, m.payloads(p.present.agreed)
 	if c.registry.cfg.Report != nil {
 		r.Observer = &observer{to: c.registry.cfg.Report, callID: c.id, tag: p.tag, tags: c.tags()}
 	}
@@ -120,14 +120,16 @@ func (c *Call) tags() []string {
 }
 
 // payloads describes the payload types that the party may send: those that it
-// was told, and those that it has named.
-func (m *media) payloads() *flow.Payloads {
+// was told, and those that it has named. Once agreed, telephone events are those
+// that it was told only.
+func (m *media) payloads(agreed bool) *flow.Payloads {
 	out := &flow.Payloads{}
-	for _, list := range [][]sdp.Payload{m.side.Remote.Payloads, m.side.Local.Payloads} {
+	for i, list := range [][]sdp.Payload{m.side.Remote.Payloads, m.side.Local.Payloads} {
+		told := i == 1
 		for _, p := range list {
 			pt := p.Type & 127
 			out.Clock[pt] = uint32(max(p.Clock, 0))
-			out.Events[pt] = strings.EqualFold(p.Encoding, "telephone-event")
+			out.Events[pt] = (told || !agreed) && strings.EqualFold(p.Encoding, "telephone-event")
 		}
 	}
 	return out
