@@ -141,7 +141,7 @@ func (d draw) audio(s style) section { return d.rtp("audio", audioPayloads(), s)
 func (d draw) rtp(kind string, payloads []payload, s style) section {
 	m := section{kind: kind, port: "{P}", protocol: "RTP/AVP"}
 	if d.one(25) {
-		m.port = pickOne(d, []string{"0", "9", "{P}/2"})
+		m.port = pickOne(d, []string{"0", "9"})
 	}
 	d.Shuffle(len(payloads), func(i, j int) { payloads[i], payloads[j] = payloads[j], payloads[i] })
 	if d.one(2) {
@@ -160,6 +160,9 @@ func (d draw) rtp(kind string, payloads []payload, s style) section {
 		m.protocol = pickOne(d, []string{"RTP/SAVP", "RTP/SAVP", "RTP/SAVPF", "RTP/AVP", "RTP/AVPF"})
 		suites := sdesLines()
 		d.Shuffle(len(suites), func(i, j int) { suites[i], suites[j] = suites[j], suites[i] })
+		if !strings.Contains(m.protocol, "SAVP") && !d.one(4) {
+			break // keys beside a profile without SRTP are rare (RFC 8643)
+		}
 		for i, suite := range suites[:1+d.IntN(4)] {
 			m.lines = append(m.lines, fmt.Sprintf("a=crypto:%d %s", i+1, suite))
 		}

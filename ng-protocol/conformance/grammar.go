@@ -145,7 +145,7 @@ func otherMedia() []mediaType {
 	return []mediaType{
 		{"image", []string{"udptl", "UDPTL"}, []string{"t38"}, []string{"a=T38FaxVersion:0", "a=T38MaxBitRate:14400", "a=T38FaxRateManagement:transferredTCF", "a=T38FaxUdpEC:t38UDPRedundancy"}},
 		{"message", []string{"TCP/MSRP", "TCP/TLS/MSRP"}, []string{"*"}, []string{"a=accept-types:text/plain", "a=path:msrp://example.com:7654/abc;tcp"}},
-		{"application", []string{"UDP/DTLS/SCTP", "UDP/BFCP", "TCP/BFCP"}, []string{"webrtc-datachannel", "*"}, []string{"a=sctp-port:5000"}},
+		{"application", []string{"UDP/BFCP", "TCP/BFCP"}, []string{"webrtc-datachannel", "*"}, []string{"a=sctp-port:5000"}},
 		{"text", []string{"RTP/AVP"}, []string{"98"}, []string{"a=rtpmap:98 t140/1000"}},
 	}
 }
