@@ -116,7 +116,7 @@ func full() *Request {
 		},
 		RTCPMux: RTCPMuxOffer | RTCPMuxReject, Bundle: BundleRequire | BundleStrict,
 		Replace:   ReplaceOrigin | ReplaceForceIncrementSDPVersion | ReplaceZeroAddress,
-		Flags:     FlagsOf(FlagTrustAddress, FlagNoPlayer, FlagSIPSourceAddress, FlagNATWait),
+		Flags:     FlagsOf(FlagNoPlayer, FlagSIPSourceAddress, FlagNATWait),
 		Direction: [2]string{"priv", "pub"}, Interface: "x", AddressFamily: FamilyIP6, MediaAddress: "192.0.2.1",
 		EndpointLearning: LearningHeuristic, TOS: new(184), DeleteDelay: new(0), Limit: new(5),
 		Codec: Codec{
@@ -328,6 +328,23 @@ func TestRTPPFlagsGrammar(t *testing.T) {
 		got.applyRTPPFlags(c.raw)
 		if !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%.60q:\ngot  %+v\nwant %+v", c.raw, got, c.want)
+		}
+	}
+}
+
+// TestTrustOfAddresses: of two flags that contradict each other the later one
+// counts.
+func TestTrustOfAddresses(t *testing.T) {
+	for body, trust := range map[string]bool{
+		`["SIP source address", "trust address"]`: true,
+		`["trust address", "SIP-source-address"]`: false,
+	} {
+		r, _, err := DecodeRequest([]byte(`{"command": "offer", "flags": ` + body + `}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Flags.Has(FlagTrustAddress) != trust || r.Flags.Has(FlagSIPSourceAddress) == trust {
+			t.Errorf("%s: %v", body, r.Flags)
 		}
 	}
 }

@@ -7,6 +7,12 @@ import "strings"
 func (r *Request) applyFlag(word string) bool {
 	w := normal(word)
 	if f, ok := flagOf(w); ok {
+		switch f { // of the two the later one counts
+		case FlagTrustAddress:
+			r.Flags.Clear(FlagSIPSourceAddress)
+		case FlagSIPSourceAddress:
+			r.Flags.Clear(FlagTrustAddress)
+		}
 		r.Flags.Set(f)
 		return true
 	}

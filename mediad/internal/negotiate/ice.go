@@ -113,7 +113,8 @@ func (p *Plan) keepsSessionICE() bool {
 }
 
 // keepsEndpoint reports whether address and ports of the media stay in the
-// body, as rtpengine has it with ICE=force-relay: media finds its way by ICE.
+// body, and so the rest of its m= line and o=, as rtpengine has it with
+// ICE=force-relay: media finds its way by ICE.
 func (p *Plan) keepsEndpoint() bool { return p.req.ICE == ng.ICEForceRelay }
 
 // liteness is the mode of a side that runs ICE in mode now (or not yet).

@@ -172,9 +172,10 @@ func (r *Remote) opportunistic() bool {
 	return isRTP(r.Protocol) && !secure(r.Protocol) && r.hasKeys()
 }
 
-// secured reports whether the media is protected by keys.
+// secured reports whether the media is protected by keys of ours. Parties that
+// do ICE with each other use each other's keys, too.
 func (l *Local) secured() bool {
-	return !l.Raw && isRTP(l.Protocol) && (l.Opportunistic || secure(l.Protocol))
+	return !l.Raw && !l.ICE.Passthrough && isRTP(l.Protocol) && (l.Opportunistic || secure(l.Protocol))
 }
 
 // stopKeys makes the media a plain one.

@@ -224,12 +224,14 @@ func (p *Plan) answer(i int) {
 	if wanted := canonical(string(p.req.TransportProtocol)); isRTP(wanted) && isRTP(to.Local.Protocol) {
 		to.Local.Protocol = wanted
 	}
-	if !to.Local.secured() {
-		to.Local.stopKeys()
-	}
 	p.setSource(&from.Local, &to.Local)
 	p.answerMux(from, to)
 	p.answerICE(from, to)
+	for _, s := range [...]*Side{from, to} {
+		if !s.Local.secured() {
+			s.Local.stopKeys()
+		}
+	}
 	p.answerKeys(i)
 	p.tell(i)
 }

@@ -113,19 +113,17 @@ func (p *Plan) rewriteMedia(i int, section *sdp.Section, local *LocalMedia, sess
 	}
 	rtp := isRTP(canonical(m.Protocol))
 	p.strip(i, section, rtp)
-	received := m.Port
-	m.Port, m.Count = 0, 1
-	m.Protocol = l.Protocol
-	if rtp {
-		m.Formats = formats(l.Payloads)
+	if !p.keepsEndpoint() || !l.Active {
+		m.Port, m.Count = 0, 1
+		m.Protocol = l.Protocol
+		if rtp {
+			m.Formats = formats(l.Payloads)
+		}
+		if l.Active {
+			m.Port = local.RTPPort
+		}
+		section.Replace(line, m.String())
 	}
-	switch {
-	case l.Active && p.keepsEndpoint():
-		m.Port = received
-	case l.Active:
-		m.Port = local.RTPPort
-	}
-	section.Replace(line, m.String())
 	if !p.keepsEndpoint() {
 		p.rewriteConnection(i, section, local.Address, session)
 	}

@@ -2,6 +2,7 @@ package negotiate
 
 import (
 	"hash/fnv"
+	"math"
 	"net/netip"
 	"strconv"
 
@@ -30,7 +31,10 @@ func (p *Plan) rewriteSession(connection string) {
 		s.Replace(l, readdress(l, connection))
 	}
 	for a := range s.Attributes() {
-		if ofSession(a) && !(ofICE(a) && p.keepsSessionICE()) || p.stripsDirection(a) || p.stripsExtmap(a) {
+		if p.keepsSessionICE() {
+			break // all that is said for the session holds between the parties
+		}
+		if ofSession(a) || p.stripsDirection(a) || p.stripsExtmap(a) {
 			s.Delete(a.Line)
 		}
 	}
@@ -96,7 +100,7 @@ func (p *Plan) rewriteOrigin(address netip.Addr) {
 	}
 	received := origin
 	full := p.req.Replace.Has(ng.ReplaceOriginFull)
-	if (full || p.req.Replace.Has(ng.ReplaceOrigin)) && address.IsValid() {
+	if (full || p.req.Replace.Has(ng.ReplaceOrigin)) && address.IsValid() && !p.keepsEndpoint() {
 		origin.Address = sdp.AddressOf(address)
 	}
 	if !sent.Valid {
@@ -128,8 +132,8 @@ func (p *Plan) digest(line sdp.Line, origin sdp.Origin) uint64 {
 }
 
 // number takes the version of the origin into our own hands, if it is to be
-// replaced: it begins with that of the first body and grows by one whenever the
-// body has changed. Versions beyond 64 bits stay as they are.
+// replaced: it begins with that of the first body, if that is a number to count
+// on from, and grows by one whenever the body has changed.
 func (p *Plan) number(origin *sdp.Origin, line sdp.Line) {
 	force := p.req.Replace.Has(ng.ReplaceForceIncrementSDPVersion)
 	if !force && !p.req.Replace.Has(ng.ReplaceSDPVersion) && !p.req.Replace.Has(ng.ReplaceOriginFull) {
@@ -137,8 +141,8 @@ func (p *Plan) number(origin *sdp.Origin, line sdp.Line) {
 	}
 	sent := &p.To.Session.Sent
 	version, err := strconv.ParseUint(sent.Version, 10, 64)
-	if err != nil {
-		return
+	if err != nil || version == 0 || version == math.MaxUint64 {
+		version = p.firstVersion()
 	}
 	digest := p.digest(line, *origin)
 	if changed := sent.Counted && digest != sent.Digest; changed || force && sent.Counted {
@@ -147,4 +151,14 @@ func (p *Plan) number(origin *sdp.Origin, line sdp.Line) {
 	sent.Counted, sent.Digest = true, digest
 	sent.Version = strconv.FormatUint(version, 10)
 	origin.Version = sent.Version
+}
+
+// firstVersion is a version for a receiver whose first body had none.
+func (p *Plan) firstVersion() uint64 {
+	h := fnv.New64a()
+	for _, word := range []string{p.req.CallID, p.To.Tag, p.From.Tag} {
+		h.Write([]byte(word))
+		h.Write([]byte{0})
+	}
+	return h.Sum64() >> 1
 }
