@@ -169,9 +169,10 @@ type traffic struct {
 }
 
 func (t *traffic) add(st flow.Statistics) {
-	t.packets += st.PacketsIn
-	t.bytes += st.BytesIn
-	t.errors += st.ErrorsIn
+	n := counters(st)
+	t.packets += n.Packets
+	t.bytes += n.Bytes
+	t.errors += n.Errors
 }
 
 func (c *Call) endLocked() (leftovers, traffic) {

@@ -11,9 +11,10 @@ import (
 
 // add counts what a stream that is gone has received.
 func (t *totals) add(st flow.Statistics) {
-	t.packets.Add(st.PacketsIn)
-	t.bytes.Add(st.BytesIn)
-	t.errors.Add(st.ErrorsIn)
+	n := counters(st)
+	t.packets.Add(n.Packets)
+	t.bytes.Add(n.Bytes)
+	t.errors.Add(n.Errors)
 }
 
 // count counts a call that has ended.
