@@ -21,13 +21,14 @@ import (
 
 // front is what commands and operators come by.
 type front struct {
-	log     *zap.Logger
-	rates   *metrics.Rates
-	handler ng.Handler
-	ng      *ngserver.Server
-	admin   *admin.Server       // nil without an address for it
-	legacy  *ngserver.Datagrams // nil without an address for it
-	cli     *cli.Server         // nil without an address for it
+	log      *zap.Logger
+	rates    *metrics.Rates
+	graphite *metrics.Graphite // nil without an address for it
+	handler  ng.Handler
+	ng       *ngserver.Server
+	admin    *admin.Server       // nil without an address for it
+	legacy   *ngserver.Datagrams // nil without an address for it
+	cli      *cli.Server         // nil without an address for it
 }
 
 // newFront binds the sockets. What was bound before an error is closed again.
@@ -38,6 +39,13 @@ func newFront(a *App, s *settings.Settings) (*front, error) {
 		return metrics.Traffic{Packets: packets, Bytes: bytes, Errors: faulty}
 	})
 	numbers := &metrics.Source{Calls: a.calls, Commands: metrics.NewCommands(), Rates: f.rates}
+	if e := &s.Export; e.Graphite.IsValid() {
+		f.graphite = metrics.NewGraphite(metrics.GraphiteConfig{
+			Address: e.Graphite, Prefix: e.GraphitePrefix, Every: e.GraphiteInterval, Timeout: e.GraphiteTimeout,
+			Source: numbers, Log: a.log.Named("graphite"),
+		})
+		numbers.Graphite = f.graphite
+	}
 	lines := cli.New(cli.Config{
 		Calls: a.calls, Metrics: numbers, Limits: a.limits, Levels: a.levels, Options: optionsOf(s),
 		ControlTOS: s.Control.TOS, Reload: a.ReloadFile, Log: a.log.Named("cli"),
@@ -130,6 +138,9 @@ func (a *App) allowed(client netip.AddrPort) bool { return a.live.Load().Allows(
 
 func (f *front) start() {
 	f.rates.Start()
+	if f.graphite != nil {
+		f.graphite.Start()
+	}
 	f.ng.Start()
 	f.announce("ng commands", f.ng.Addrs())
 	f.announce("ng commands over TCP", f.ng.TCPAddrs())
@@ -168,6 +179,9 @@ func (f *front) close() error {
 	}
 	if f.ng != nil {
 		errs = append(errs, f.ng.Close())
+	}
+	if f.graphite != nil {
+		f.graphite.Close()
 	}
 	f.rates.Close()
 	return errors.Join(errs...)

@@ -90,7 +90,7 @@ func unchangeable(old, new *settings.Settings) []string {
 		{"log-format", old.Log.JSON, new.Log.JSON},
 		{"log-name", old.Log.Name, new.Log.Name},
 		{"dtls-cert-cipher", old.DTLS, new.DTLS},
-		{"dtmf-log-dest, homer, b2b-url", old.Export, new.Export},
+		{"dtmf-log-dest, graphite, homer, b2b-url", old.Export, new.Export},
 		{"rtcp-interval", old.Media.RTCPInterval, new.Media.RTCPInterval},
 		{"mos", old.Media.MOS, new.Media.MOS},
 	} {

@@ -48,6 +48,13 @@ type Leg struct {
 	Named    bool          // it has a tag
 }
 
+// Count is how many calls there are.
+func (r *Registry) Count() int {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return len(r.calls)
+}
+
 // Sessions returns all calls, the newest first.
 func (r *Registry) Sessions() []Session {
 	var all []Session

@@ -56,6 +56,7 @@ type Commands struct {
 
 	mu      sync.Mutex
 	proxies map[netip.Addr]*Proxy
+	spans   []span // of all clients, for the interval that goes on
 }
 
 // Proxy is what one client has asked for. Counts and Took are in the order of
@@ -73,6 +74,7 @@ func NewCommands() *Commands {
 	for i, counted := range countedCommands() {
 		c.index[counted.command] = i
 	}
+	c.spans = make([]span, len(c.index))
 	return c
 }
 
@@ -85,6 +87,7 @@ func (c *Commands) Count(client netip.Addr, command ng.Command, took time.Durati
 	if counted {
 		p.Counts[i]++
 		p.Took[i] += took
+		c.spans[i].add(took)
 	}
 	if failed {
 		p.Errors++

@@ -11,6 +11,7 @@ type Source struct {
 	Calls    *call.Registry
 	Commands *Commands
 	Rates    *Rates
+	Graphite *Graphite // nil = nobody is reported to
 }
 
 // Snapshot is all numbers at one moment.
@@ -19,6 +20,8 @@ type Snapshot struct {
 	Rate    Traffic
 	Proxies []Proxy
 	Ports   []Ports
+
+	Interval Interval // what was last reported to Graphite
 }
 
 // Ports are those of one address, counted singly.
@@ -37,7 +40,7 @@ func (p *Ports) Percent() float64 { return 100 * float64(p.Used) / float64(max(p
 
 // Gather counts.
 func (s *Source) Gather() *Snapshot {
-	snap := &Snapshot{Numbers: s.Calls.Numbers(), Rate: s.Rates.PerSecond(), Proxies: s.Commands.proxiesSorted()}
+	snap := &Snapshot{Numbers: s.Calls.Numbers(), Rate: s.Rates.PerSecond(), Proxies: s.Commands.proxiesSorted(), Interval: s.Graphite.Last()}
 	type place struct{ name, address string }
 	seen := make(map[place]bool)
 	for _, p := range s.Calls.Ports() {

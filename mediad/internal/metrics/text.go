@@ -53,7 +53,7 @@ func (s *Snapshot) Totals() string {
 	t.WriteByte('\n')
 	t.heading("Graphite interval statistics (last reported values to graphite)")
 	t.Truncate(t.Len() - 1) // the first line follows at once
-	intervalLines(&t)
+	intervalLines(&t, &s.Interval)
 	t.WriteByte('\n')
 	t.heading("MOS statistics")
 	t.line("Sum of all MOS values sampled", decimal(s.MOS.Sum), "")
@@ -94,18 +94,23 @@ func (s *Snapshot) totalLines(t *table) {
 	t.line("Total calls duration standard deviation", decimal(s.durationDeviation()), "seconds")
 }
 
-// intervalLines tell what was last reported to Graphite: nothing.
-func intervalLines(t *table) {
-	t.line("Total calls duration", decimal(0), "seconds")
+// intervalLines tell what was last reported to Graphite.
+func intervalLines(t *table, v *Interval) {
+	t.line("Total calls duration", decimal(v.CallDuration.Seconds()), "seconds")
 	t.WriteByte('\n')
-	t.line("Min managed sessions", integer(0), "")
-	t.line("Max managed sessions", integer(0), "")
-	none := decimal(0).text
-	for _, c := range countedCommands() {
-		t.line(fmt.Sprintf("Min/Max/Avg %s processing delay", c.command), value{text: none + "/" + none + "/" + none}, "sec")
+	t.line("Min managed sessions", integer(v.MinSessions), "")
+	t.line("Max managed sessions", integer(v.MaxSessions), "")
+	for i, c := range countedCommands() {
+		n := v.command(i)
+		t.line(fmt.Sprintf("Min/Max/Avg %s processing delay", c.command), value{
+			text: decimal(n.Min.Seconds()).text + "/" + decimal(n.Max.Seconds()).text + "/" + decimal(n.Mean.Seconds()).text,
+		}, "sec")
 	}
-	for _, c := range countedCommands() {
-		t.line(fmt.Sprintf("Min/Max/Avg %s requests per second", c.command), value{text: "0/0/0"}, "per sec")
+	for i, c := range countedCommands() {
+		n := v.command(i)
+		t.line(fmt.Sprintf("Min/Max/Avg %s requests per second", c.command), value{
+			text: fmt.Sprintf("%d/%d/%d", n.MinRate, n.MaxRate, n.MeanRate),
+		}, "per sec")
 	}
 }
 

@@ -80,18 +80,22 @@ func (s *Snapshot) durationDeviation() float64 {
 	return deviation(s.Duration.Seconds(), s.DurationSquares, s.Ended.Total())
 }
 
-// intervals are what was last reported to Graphite. Nothing is, so all of it is 0.
+// intervals are what was last reported to Graphite; all of it is 0 without one.
 func (s *Snapshot) intervals() []node {
+	v := &s.Interval
 	nodes := []node{
-		leaf("totalcallsduration", decimal(0)), leaf("minmanagedsessions", integer(0)), leaf("maxmanagedsessions", integer(0)),
+		leaf("totalcallsduration", decimal(v.CallDuration.Seconds())),
+		leaf("minmanagedsessions", integer(v.MinSessions)), leaf("maxmanagedsessions", integer(v.MaxSessions)),
 	}
-	for _, c := range countedCommands() {
-		name := string(c.command)
-		nodes = append(nodes, leaf("min"+name+"delay", decimal(0)), leaf("max"+name+"delay", decimal(0)), leaf("avg"+name+"delay", decimal(0)))
+	for i, c := range countedCommands() {
+		name, n := string(c.command)+"delay", v.command(i)
+		nodes = append(nodes, leaf("min"+name, decimal(n.Min.Seconds())), leaf("max"+name, decimal(n.Max.Seconds())),
+			leaf("avg"+name, decimal(n.Mean.Seconds())))
 	}
-	for _, c := range countedCommands() {
-		name := string(c.command) + "requestrate"
-		nodes = append(nodes, leaf("min"+name, wide(0)), leaf("max"+name, wide(0)), leaf("avg"+name, wide(0)))
+	for i, c := range countedCommands() {
+		name, n := string(c.command)+"requestrate", v.command(i)
+		nodes = append(nodes, leaf("min"+name, wide(int64(n.MinRate))), leaf("max"+name, wide(int64(n.MaxRate))),
+			leaf("avg"+name, wide(int64(n.MeanRate))))
 	}
 	return nodes
 }

@@ -6,8 +6,8 @@ import "strings"
 // that change nothing here. They are checked as far as their kind goes.
 func withoutEffect() []option {
 	short := map[string]byte{
-		"subscribe-keyspace": 'k', "graphite": 'g', "graphite-interval": 'G',
-		"redis": 'r', "redis-write": 'w', "no-redis-required": 'q', "redis-delete-async": 'y',
+		"subscribe-keyspace": 'k',
+		"redis":              'r', "redis-write": 'w', "no-redis-required": 'q', "redis-delete-async": 'y',
 	}
 	var all []option
 	add := func(e effect, isBool bool, check assign, names string) {
@@ -23,7 +23,7 @@ func withoutEffect() []option {
 		http-buf-size http-idle-timeout socket-cpu-affinity`)
 	add(onlyOneThing, true, checkBool, `poller-per-thread io-uring`)
 	add(onlyOneThing, false, checkNothing, `scheduling idle-scheduling control-pmtu`)
-	add(ineffective, false, checkInt, `graphite-interval graphite-timeout jitter-buffer jb-adaptive-min jb-adaptive-max
+	add(ineffective, false, checkInt, `jitter-buffer jb-adaptive-min jb-adaptive-max
 		ng-client-timeout ng-client-retries
 		redis-num-threads redis-expires redis-allowed-errors redis-disable-time redis-cmd-timeout redis-connect-timeout
 		redis-delete-async-interval redis-tcp-keepalive-time redis-tcp-keepalive-intvl redis-tcp-keepalive-probes
@@ -40,7 +40,7 @@ func withoutEffect() []option {
 	add(ineffective, false, checkNumbers, `dtx-cn-params cn-payload`)
 	add(ineffective, false, checkChoice("native", "CN"), `amr-dtx`)
 	add(ineffective, false, checkNothing, `transcode-config janus-secret
-		subscribe-keyspace graphite graphite-prefix redis redis-write redis-subscribe redis-format
+		subscribe-keyspace redis redis-write redis-subscribe redis-format
 		recording-dir recording-method recording-format
 		mysql-host mysql-user mysql-pass mysql-query
 		mqtt-host mqtt-id mqtt-user mqtt-pass mqtt-cafile mqtt-capath mqtt-certfile mqtt-keyfile mqtt-tls-alpn

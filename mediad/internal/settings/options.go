@@ -174,6 +174,10 @@ func exportOptions() []option {
 	return []option{
 		{long: "dtmf-log-dest", set: toEndpoint(func(s *Settings) *netip.AddrPort { return &s.Export.DTMF })},
 		{long: "dtmf-log-ng-tcp", isBool: true, set: toBool(func(s *Settings) *bool { return &s.Export.DTMFOverNGTCP })},
+		{long: "graphite", short: 'g', set: toEndpoint(func(s *Settings) *netip.AddrPort { return &s.Export.Graphite })},
+		{long: "graphite-interval", short: 'G', set: toSecondsOr(time.Second, func(s *Settings) *time.Duration { return &s.Export.GraphiteInterval })},
+		{long: "graphite-prefix", set: toString(func(s *Settings) *string { return &s.Export.GraphitePrefix })},
+		{long: "graphite-timeout", set: toSecondsOr(0, func(s *Settings) *time.Duration { return &s.Export.GraphiteTimeout })},
 		{long: "homer", set: toEndpoint(func(s *Settings) *netip.AddrPort { return &s.Export.Homer })},
 		{long: "homer-protocol", set: toChoice(func(s *Settings) *string { return &s.Export.HomerProtocol }, "udp", "tcp")},
 		{long: "homer-id", set: toInt(0, 1<<31-1, func(s *Settings) *int { return &s.Export.HomerID })},

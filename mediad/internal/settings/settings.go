@@ -133,8 +133,13 @@ type DTLS struct {
 // Export holds whom events and numbers are sent to. Zero addresses and empty
 // texts mean nobody.
 type Export struct {
-	DTMF            netip.AddrPort // dtmf-log-dest; UDP
-	DTMFOverNGTCP   bool           // dtmf-log-ng-tcp
+	DTMF             netip.AddrPort // dtmf-log-dest; UDP
+	DTMFOverNGTCP    bool           // dtmf-log-ng-tcp
+	Graphite         netip.AddrPort // graphite; TCP
+	GraphiteInterval time.Duration  // graphite-interval; at least a second
+	GraphitePrefix   string         // graphite-prefix
+	GraphiteTimeout  time.Duration  // graphite-timeout; 0 = 2 s
+
 	Homer           netip.AddrPort // homer
 	HomerProtocol   string         // homer-protocol: udp or tcp
 	HomerID         int            // homer-id
@@ -168,6 +173,6 @@ func Defaults() Settings {
 		},
 		Media:  Media{EndpointLearning: ng.LearningHeuristic, RTCPInterval: 5 * time.Second, MOS: "CQ"},
 		DTLS:   DTLS{CertCipher: CipherECDSA, RSAKeySize: 2048, MTU: 1200},
-		Export: Export{HomerProtocol: "udp", HomerID: 2001, HomerNGProtocol: 0x3d},
+		Export: Export{GraphiteInterval: time.Second, HomerProtocol: "udp", HomerID: 2001, HomerNGProtocol: 0x3d},
 	}
 }
