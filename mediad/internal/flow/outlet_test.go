@@ -44,5 +44,6 @@ func TestPassSTUN(t *testing.T) {
 	got := p.handle(check, addr("203.0.113.66:1"), 0)
 	require.Len(t, got, 1)
 	require.Equal(t, sink, got[0].To)
-	require.Equal(t, sipPhone, p.in.Destination(), "checks teach no address")
+	require.Len(t, p.handle([]byte{22, 254, 253, 0}, addr("203.0.113.66:1"), 0), 1, "handshakes go through, too")
+	require.Equal(t, sipPhone, p.in.Destination(), "they teach no address")
 }

@@ -26,10 +26,10 @@ func (s *Stream) Handle(pkt []byte, src netip.AddrPort, now time.Time, out *Batc
 		}
 	case rtp.DTLS:
 		switch {
-		case r.PassSTUN:
-			s.passSTUN(r, pkt, out)
 		case r.DTLS != nil && s.reachable(r, src):
 			r.DTLS.HandlePacket(pkt, src)
+		case r.PassSTUN:
+			s.passSTUN(r, pkt, out)
 		}
 	case rtp.Media:
 		if r.Control || !rtp.Packet(pkt).Valid() {
@@ -53,7 +53,7 @@ func (s *Stream) Handle(pkt []byte, src netip.AddrPort, now time.Time, out *Batc
 	}
 }
 
-// passSTUN sends a connectivity check, or a handshake packet, on to where media goes.
+// passSTUN sends a connectivity check or a handshake between the parties on to where media goes.
 func (s *Stream) passSTUN(r *Route, pkt []byte, out *Batch) {
 	for i := range r.Media {
 		o := &r.Media[i]

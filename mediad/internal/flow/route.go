@@ -72,8 +72,8 @@ type Route struct {
 	// ICE is the stream's agent, nil without ICE. With it, media and DTLS are taken only from checked sources and sent only to
 	// the selected pair; Learning and its flags do not count.
 	ICE Connectivity
-	// PassSTUN lets connectivity checks and handshakes through to Media as they are: the parties do ICE and DTLS with each other (ng ICE=optional and
-	// force-relay). Nothing is learned from them.
+	// PassSTUN lets connectivity checks and handshakes through to Media as they are: the parties do ICE, and DTLS, with each other
+	// (ng ICE=optional and force-relay). Nothing is learned from them.
 	PassSTUN bool
 	// DTLS takes handshake packets, nil without DTLS.
 	DTLS Handler

@@ -4,6 +4,7 @@ import (
 	"hash/fnv"
 	"math/big"
 	"net/netip"
+	"strings"
 
 	"github.com/tandem-sbc/tandem/pkg/sdp"
 )
@@ -60,7 +61,7 @@ func (p *Plan) candidates(l *Local, local *LocalMedia, from *RemoteICE) []sdp.Ca
 func beside(others []sdp.Candidate, kind string, preference uint32) (of, order uint32) {
 	of, order = preference, localPreference
 	for _, c := range others {
-		if c.Type != kind || c.Priority > of<<24|order<<8|255 {
+		if c.Type != kind || !strings.EqualFold(c.Transport, "UDP") || c.Priority > of<<24|order<<8|255 {
 			continue
 		}
 		of, order = c.Priority>>24, c.Priority>>8&0xffff+1

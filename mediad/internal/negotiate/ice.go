@@ -107,8 +107,9 @@ func (p *Plan) handsICEThrough() bool {
 // keepsICE reports whether the ICE lines of media i stay in the body.
 func (p *Plan) keepsICE(i int) bool { return p.To.Sides[i].Local.ICE.Passthrough }
 
-// keepsSessionICE reports whether those of the session part stay.
-func (p *Plan) keepsSessionICE() bool {
+// keepsSession reports whether the session part stays as it is, because the
+// parties do ICE with each other.
+func (p *Plan) keepsSession() bool {
 	return slices.ContainsFunc(p.To.Sides, func(s Side) bool { return s.Local.ICE.Passthrough })
 }
 

@@ -172,8 +172,8 @@ func (r *Remote) opportunistic() bool {
 	return isRTP(r.Protocol) && !secure(r.Protocol) && r.hasKeys()
 }
 
-// secured reports whether the media is protected by keys of ours. Parties that
-// do ICE with each other use each other's keys, too.
+// secured reports whether the media is protected by keys that we know. Where
+// the parties do ICE with each other, they have keys with each other, too.
 func (l *Local) secured() bool {
 	return !l.Raw && !l.ICE.Passthrough && isRTP(l.Protocol) && (l.Opportunistic || secure(l.Protocol))
 }

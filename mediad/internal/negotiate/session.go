@@ -31,10 +31,7 @@ func (p *Plan) rewriteSession(connection string) {
 		s.Replace(l, readdress(l, connection))
 	}
 	for a := range s.Attributes() {
-		if p.keepsSessionICE() {
-			break // all that is said for the session holds between the parties
-		}
-		if ofSession(a) || p.stripsDirection(a) || p.stripsExtmap(a) {
+		if (ofSession(a) || p.stripsDirection(a)) && !p.keepsSession() || p.stripsExtmap(a) {
 			s.Delete(a.Line)
 		}
 	}

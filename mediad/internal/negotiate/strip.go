@@ -15,9 +15,8 @@ func (p *Plan) strip(i int, section *sdp.Section, rtp bool) {
 	l := &p.To.Sides[i].Local
 	// RFC 8841: the DTLS of data channels runs between the parties.
 	endToEnd := strings.Contains(m.Protocol, "DTLS/SCTP")
-	keepsKeys := endToEnd || p.keepsICE(i)
 	for a := range section.Attributes() {
-		if p.stripsICE(i, a) || ofKeys(a) && !keepsKeys || ofTransport(a) && !(p.keepsEndpoint() && a.Name != "mid") || rtp && ofCodec(a) ||
+		if p.stripsICE(i, a) || ofKeys(a) && !endToEnd && !p.keepsICE(i) || ofTransport(a) && !(p.keepsEndpoint() && a.Name != "mid") || rtp && ofCodec(a) ||
 			ofPtime(a) && l.Ptime > 0 || p.stripsDirection(a) || p.stripsExtmap(a) {
 			section.Delete(a.Line)
 		}
