@@ -2,7 +2,7 @@
 # CONTRIBUTING.md says more.
 
 .DEFAULT_GOAL := build
-.PHONY: build webphone run test unit race integration bench lint fuzz fuzz-long soak check clean
+.PHONY: build webphone run test unit race integration bench lint fuzz fuzz-long fuzz-calls soak check clean
 
 export CGO_ENABLED ?= 0
 STATICCHECK := bin/staticcheck
@@ -76,6 +76,14 @@ fuzz:
 # The same for half an hour each, which takes a day: by hand, beside other work.
 fuzz-long:
 	nice -n 19 $(MAKE) fuzz FUZZTIME=30m
+
+# Random conversations to rtpengine and mediad, half of them calls and half
+# commands of all kinds; what differs is printed as minimal cases.
+SEED ?= $(shell date +%s)
+fuzz-calls: build
+	@echo "seed $(SEED)"
+	-nice -n 19 bin/ng-conformance fuzz -seed $(SEED) -count 10000000 -for $(FUZZTIME) bin/mediad
+	-nice -n 19 bin/ng-conformance fuzz -commands -seed $(SEED) -count 10000000 -for $(FUZZTIME) bin/mediad
 
 # Ten million cookies and call-ids from a hostile client, by hand; about an hour.
 soak:
