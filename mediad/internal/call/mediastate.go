@@ -174,7 +174,6 @@ func (v view) streamFlags(component int, stream *flow.Stream) []string {
 	l.add(rtp, "RTP")
 	l.add(!rtp || v.muxed, "RTCP")
 	l.add(!rtp && v.muxed, "fallback RTCP")
-	l.add(v.side.Local.ICE.Mode != negotiate.ICENone, "ICE")
 	l.add(v.endpoint(component).IsValid(), "filled")
 	l.add(stream.Confirmed(), "confirmed")
 	l.add(stream.Confirmed(), "kernelized") // as far as it goes where there is no kernel module
@@ -182,6 +181,7 @@ func (v view) streamFlags(component int, stream *flow.Stream) []string {
 	l.add(v.handshaken(component) != "", "DTLS fingerprint verified")
 	l.add(source.Strict, "strict source address")
 	l.add(source.Handover, "media handover")
+	l.add(v.side.Local.ICE.Mode != negotiate.ICENone, "ICE")
 	return l
 }
 
@@ -211,7 +211,7 @@ func (v view) flags() []string {
 	l.add(len(local.SDES.Lines) > 0, "SDES")
 	l.add(ice, "ICE")
 	l.add(ice && remote.ICE.Trickle, "trickle ICE")
-	l.add(ice && local.ICE.Controlling || !ice && v.party.number > 0 && v.party.peer != nil, "ICE controlling") // who was called first would be
+	l.add(ice && local.ICE.Controlling || !ice && v.party.peer != nil && v.party.peer.number < v.party.number, "ICE controlling") // who was called first would be
 	l.add(ice && remote.ICE.Lite, "ICE-lite peer")
 	l.add(local.ICE.Mode == negotiate.ICELite, "ICE-lite self")
 	return l
