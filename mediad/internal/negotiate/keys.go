@@ -17,7 +17,8 @@ func (p *Plan) offerKeys(i int) {
 		to.Local.stopKeys()
 		return
 	}
-	withSDES := !p.req.SDES.Off && !sdes.Declined
+	dtlsOnly := (d.Role == DTLSActive || d.Role == DTLSPassive) && len(sdes.Lines) == 0
+	withSDES := !p.req.SDES.Off && !sdes.Declined && !(dtlsOnly && p.req.DTLS != ng.DTLSOff)
 	withDTLS := p.req.DTLS != ng.DTLSOff && (sdes.Chosen == 0 || !withSDES || d.Role != DTLSNone)
 	if withDTLS {
 		if d.Role == DTLSNone {

@@ -33,9 +33,9 @@ func sequenceCases(add func(string, []step), known func(string, string, []step, 
 	tls := answerer()
 	tls.profile = "UDP/TLS/RTP/SAVPF"
 	add("SDES taken where DTLS was offered too", []step{
-		offer("A", "B", flags{"transport-protocol": "RTP/SAVP"}, a), answer("B", "A", nil, securedBody("198.51.100.2", 5000, 5)),
-		offer("A", "B", flags{"transport-protocol": "RTP/SAVP"}, a), answer("B", "A", nil, securedBody("198.51.100.2", 5000, 5)),
-		offer("B", "A", flags{"transport-protocol": "RTP/AVP"}, securedBody("198.51.100.2", 5000, 5)), answer("A", "B", nil, a),
+		offer("A", "B", flags{"transport-protocol": "RTP/SAVP"}, a), answer("B", "A", nil, securedBody("198.51.100.2", 5000, 7)),
+		offer("A", "B", flags{"transport-protocol": "RTP/SAVP"}, a), answer("B", "A", nil, securedBody("198.51.100.2", 5000, 7)),
+		offer("B", "A", flags{"transport-protocol": "RTP/AVP"}, securedBody("198.51.100.2", 5000, 7)), answer("A", "B", nil, a),
 	})
 	add("DTLS taken where SDES was offered too", []step{
 		offer("A", "B", flags{"transport-protocol": "UDP/TLS/RTP/SAVPF"}, a), answer("B", "A", nil, tls.body()),
