@@ -23,6 +23,8 @@ func (s *Stream) Handle(pkt []byte, src netip.AddrPort, now time.Time, out *Batc
 			r.ICE.HandlePacket(pkt, src)
 		case r.PassSTUN:
 			s.passSTUN(r, pkt, out)
+		default:
+			s.counters.refuse(len(pkt))
 		}
 	case rtp.DTLS:
 		switch {
@@ -30,6 +32,8 @@ func (s *Stream) Handle(pkt []byte, src netip.AddrPort, now time.Time, out *Batc
 			r.DTLS.HandlePacket(pkt, src)
 		case r.PassSTUN:
 			s.passSTUN(r, pkt, out)
+		default:
+			s.counters.refuse(len(pkt))
 		}
 	case rtp.Media:
 		if r.Control || !rtp.Packet(pkt).Valid() {
@@ -75,7 +79,6 @@ func (s *Stream) media(r *Route, pkt []byte, src netip.AddrPort, now time.Time, 
 		s.counters.refuse(len(pkt))
 		return
 	}
-	size := len(pkt)
 	if r.Encrypted {
 		if r.Inbound == nil {
 			s.postpone(r, pkt, src)
@@ -89,7 +92,7 @@ func (s *Stream) media(r *Route, pkt []byte, src netip.AddrPort, now time.Time, 
 		pkt = plain
 	}
 	s.learn(r, src, now)
-	s.counters.accept(size, now)
+	s.counters.accept(len(pkt), now)
 	from := s.counters.sources.count(rtp.Packet(pkt))
 	if r.Payloads != nil {
 		s.observe(r, pkt, from, src, now)
@@ -115,7 +118,6 @@ func (s *Stream) control(r *Route, pkt []byte, src netip.AddrPort, now time.Time
 		s.counters.refuse(len(pkt))
 		return
 	}
-	size := len(pkt)
 	if r.Encrypted {
 		if r.Inbound == nil {
 			s.postpone(r, pkt, src)
@@ -129,7 +131,7 @@ func (s *Stream) control(r *Route, pkt []byte, src netip.AddrPort, now time.Time
 		pkt = plain
 	}
 	s.learn(r, src, now)
-	s.counters.accept(size, now)
+	s.counters.accept(len(pkt), now)
 	s.counters.control(rtp.RTCP(pkt))
 	if r.Quality != nil {
 		r.Quality.Control(pkt, now)
