@@ -51,10 +51,10 @@ func (c *Call) offerDialogue(req *ng.Request, now time.Time) dialogue {
 // to, nil if there is none yet.
 func (c *Call) receiver(from *party, tag, branch string) *party {
 	if branch == "" {
-		if p := from.peer; p != nil && (tag == "" || p.tag == "") {
-			return p
+		if tag == "" {
+			return from.peer
 		}
-		return nil
+		return nil // who has not answered is somebody else
 	}
 	for _, p := range c.partners(from) {
 		if p.viaBranch == branch {

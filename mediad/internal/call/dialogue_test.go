@@ -87,9 +87,11 @@ func TestBranchesAreDifferentParties(t *testing.T) {
 func TestOfferWithANewToTag(t *testing.T) {
 	c := paperCall()
 	first := offer(t, c, "a", "", "")
-	require.Same(t, first.to, offer(t, c, "a", "b", "").to, "the nameless party gets the tag")
-	require.Equal(t, "b", first.to.tag)
-	require.NotSame(t, first.to, offer(t, c, "a", "c", "").to)
+	second := offer(t, c, "a", "b", "")
+	require.NotSame(t, first.to, second.to, "who has not answered is somebody else")
+	require.Equal(t, "b", second.to.tag)
+	require.Empty(t, first.to.tag)
+	require.NotSame(t, second.to, offer(t, c, "a", "c", "").to)
 }
 
 func TestFurtherTagsAreFurtherParties(t *testing.T) {

@@ -140,14 +140,17 @@ func (c *Call) signal(req *ng.Request) (string, leftovers, error) {
 		return "", leftovers{}, nil
 	}
 	if planned.Flags.Has(ng.FlagReset) {
-		from.medias, to.medias = nil, nil
+		from.medias, to.medias = restart(from.medias), restart(to.medias)
 	}
 	c.warnOfInterfaces(req)
 	if len(req.Codec.Transcode) > 0 {
 		c.log.Warn("no transcoding: the parties have to share a codec", zap.Strings("transcode", req.Codec.Transcode))
 	}
+	if planned.Command == ng.CommandOffer {
+		from.medias = d.from.restored(from.medias)
+	}
 	if !req.Flags.Has(ng.FlagPortLatching) {
-		to.medias = d.to.place(to.medias, plan)
+		to.medias = c.place(d.to, to.medias, plan, planned.Command == ng.CommandOffer)
 	}
 	need := &provision{call: c, tos: req.TOS}
 	body, err := need.execute(d, &from, &to, plan)
@@ -158,9 +161,6 @@ func (c *Call) signal(req *ng.Request) (string, leftovers, error) {
 	old := append(slices.Clone(d.from.all()), d.to.all()...)
 	ofFrom, ofTo := d.from.current(), d.to.current()
 	c.commit(req, d, from, to, now)
-	if planned.Flags.Has(ng.FlagReset) {
-		ofFrom, ofTo, d.from.spares, d.to.spares = nil, nil, nil, nil
-	}
 	c.keepSpares(d.from, ofFrom)
 	c.keepSpares(d.to, ofTo)
 	return body, unused(old, c.parties), nil

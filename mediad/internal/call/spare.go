@@ -23,12 +23,14 @@ type spare struct {
 // place returns the medias of a receiver for where the sender of the plan's body
 // is. As in rtpengine, each endpoint of the one has ports of its own towards the
 // other, so that late packets of one stream do not run into another, and forks
-// can be told apart. With ICE or keys of a handshake the ports are part of what
-// was agreed, and stay; ICE that begins has new ones.
-func (p *party) place(medias []*media, plan *negotiate.Plan) []*media {
+// can be told apart; in a re-offer a fork stops sharing those of an earlier one.
+// With ICE or keys of a handshake the ports are part of what was agreed, and
+// stay; ICE that begins has new ones.
+func (c *Call) place(p *party, medias []*media, plan *negotiate.Plan, offer bool) []*media {
 	medias = slices.Clone(medias)
+	others := pairsOf(slices.DeleteFunc(slices.Clone(c.parties), func(q *party) bool { return q.number >= p.number })...)
 	for i, m := range medias {
-		if m.pair == nil || i >= len(plan.From.Sides) || m.ice != nil || m.dtls != nil {
+		if i >= len(plan.From.Sides) || m.ice != nil || m.dtls != nil {
 			continue
 		}
 		if plan.To.Sides[i].Local.ICE.Mode != negotiate.ICENone {
@@ -36,12 +38,13 @@ func (p *party) place(medias []*media, plan *negotiate.Plan) []*media {
 			continue
 		}
 		at := plan.From.Sides[i].Remote.RTP
-		if !at.IsValid() || !m.facing.IsValid() || m.facing == at {
+		shared := offer && others[m.pair]
+		if !at.IsValid() || m.pair != nil && !shared && (!m.facing.IsValid() || m.facing == at) {
 			continue
 		}
 		next := &media{}
 		for _, s := range p.spares {
-			if s.index == i && s.facing == at {
+			if s.index == i && s.facing == at && !(offer && others[s.media.pair]) {
 				*next = *s.media
 			}
 		}
@@ -49,6 +52,36 @@ func (p *party) place(medias []*media, plan *negotiate.Plan) []*media {
 		medias[i] = next
 	}
 	return medias
+}
+
+// restored returns the medias of a sender with the ports that those without had
+// last: a media that was refused may come back.
+func (p *party) restored(medias []*media) []*media {
+	medias = slices.Clone(medias)
+	for i, m := range medias {
+		if m.pair != nil {
+			continue
+		}
+		for _, s := range p.spares {
+			if s.index == i {
+				next := *s.media
+				medias[i] = &next
+			}
+		}
+	}
+	return medias
+}
+
+// restart returns medias that remember nothing but their ports.
+func restart(medias []*media) []*media {
+	out := make([]*media, len(medias))
+	for i, m := range medias {
+		out[i] = &media{}
+		if m.ice == nil && m.dtls == nil {
+			*out[i] = media{pair: m.pair, streams: m.streams, facing: m.facing}
+		}
+	}
+	return out
 }
 
 // face notes where the other side of each media is.
