@@ -11,5 +11,10 @@
 //	provision  get what is missing: ports, keys, credentials; may fail, is undone then
 //	commit     agents and handshakes started, routes compiled, leftovers closed
 //
+// Who hears whom is a matter of subscriptions: an offer and its answer make one
+// in each direction, the commands subscribe, publish, connect, mesh and inject
+// make further ones. Blocks and silence hang on the call, a party or one
+// subscription, and become filters of the routes' outputs.
+//
 // Packets never touch the lock; they follow the routes (package flow).
 package call
