@@ -71,6 +71,9 @@ func (p *Plan) answerICE(from, to *Side) {
 	has := from.Remote.ICE.Ufrag != ""
 	if t.Passthrough && !has { // there is nobody for the offerer to do it with
 		l.stop()
+		if p.handsICEThrough() { // asked for once more, it comes to nothing
+			t.stop()
+		}
 		return
 	}
 	if t.Passthrough || has && p.handsICEThrough() {
