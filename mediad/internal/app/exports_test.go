@@ -161,6 +161,19 @@ func TestReportsOfOurOwn(t *testing.T) {
 	}
 }
 
+func TestReportsGoOnInSilence(t *testing.T) {
+	d := startDaemon(t, func(s *settings.Settings) { s.Media.RTCPInterval = 100 * time.Millisecond })
+	a, b := connectGateways(d, &ng.Request{GenerateRTCP: ng.SwitchOn})
+	buf := make([]byte, 200)
+	for _, g := range []*gateway{a, b} { // nobody says anything more
+		n, err := g.rtcp.Read(buf)
+		require.NoError(t, err)
+		require.Equal(t, byte(200), buf[1])
+		require.Greater(t, n, 28)
+	}
+	d.delete(&ng.Request{CallID: "call"})
+}
+
 func TestEventsAndHomer(t *testing.T) {
 	events, homer := listenLocal(t), listenLocal(t)
 	d := startDaemon(t, func(s *settings.Settings) {

@@ -93,6 +93,22 @@ func (c *Call) report(m, speaker *media) *flow.Report {
 	return r
 }
 
+// reporting are the streams whose peers get RTCP of our own.
+func (c *Call) reporting() []*flow.Stream {
+	if c.cname == "" {
+		return nil
+	}
+	var streams []*flow.Stream
+	for _, p := range c.parties {
+		for _, m := range p.present.medias {
+			if m.pair != nil {
+				streams = append(streams, m.streams[componentRTP])
+			}
+		}
+	}
+	return streams
+}
+
 // speaker returns the media that the party hears on m, nil if there is none.
 func (c *Call) speaker(p *party, m *media) *media {
 	for _, s := range p.subscriptions {

@@ -21,8 +21,12 @@ func (r *Registry) expire(c *Call, now time.Time) {
 		rest = c.dropParties(now)
 		c.pierce(now)
 	}
+	reporting := c.reporting()
 	c.mu.Unlock()
 	rest.close(r)
+	if len(reporting) > 0 {
+		r.cfg.Engine.Report(reporting...)
+	}
 	if reason != "" {
 		r.end(c, reason)
 	}

@@ -23,6 +23,8 @@ type Engine interface {
 	// CatchUp handles the packets that have come to streams before the keys of a handshake (flow.Stream.CatchUp) and returns when
 	// that is done.
 	CatchUp(...*flow.Stream)
+	// Report lets streams make the RTCP of our own that is due (flow.Stream.Report) and returns when that is done.
+	Report(...*flow.Stream)
 	// Close detaches all streams and waits for the workers.
 	Close() error
 }

@@ -55,6 +55,14 @@ func (r *reporter) due(interval time.Duration, now time.Time) bool {
 	return !first
 }
 
+// Report appends the report that the peer is due, if any. Packets that come do so, too; the engine calls it, on the stream's worker and
+// with an empty batch, for peers that hear nothing at the moment.
+func (s *Stream) Report(now time.Time, out *Batch) {
+	if r := s.Route().Report; r != nil {
+		r.send(now, out)
+	}
+}
+
 // send appends a report if it is time for one.
 func (r *Report) send(now time.Time, out *Batch) {
 	if !r.Of.counters.reporter.due(r.Interval, now) {

@@ -78,11 +78,20 @@ func (e *Engine) Detach(streams ...*flow.Stream) {
 	}
 }
 
+// Report lets streams make the RTCP that is due.
+func (e *Engine) Report(streams ...*flow.Stream) {
+	for len(streams) > 0 {
+		n := sameShard(streams)
+		e.workerOf(streams[0]).each(streams[:n], (*flow.Stream).Report)
+		streams = streams[n:]
+	}
+}
+
 // CatchUp handles the packets that have come before their keys.
 func (e *Engine) CatchUp(streams ...*flow.Stream) {
 	for len(streams) > 0 {
 		n := sameShard(streams)
-		e.workerOf(streams[0]).catchUp(streams[:n])
+		e.workerOf(streams[0]).each(streams[:n], (*flow.Stream).CatchUp)
 		streams = streams[n:]
 	}
 }

@@ -130,21 +130,21 @@ func (w *worker) detach(streams []*flow.Stream) {
 	}
 }
 
-// catchUp handles packets that have waited; after the end of the loop nobody waits.
-func (w *worker) catchUp(streams []*flow.Stream) {
+// each lets all streams that are attached do something, and sends what comes of it; nothing after the end of the loop.
+func (w *worker) each(streams []*flow.Stream, act func(*flow.Stream, time.Time, *flow.Batch)) {
 	_ = w.do(func() error {
 		for _, s := range streams {
 			if _, ok := w.tokens[s]; ok {
-				w.handleWaiting(s)
+				w.let(s, act)
 			}
 		}
 		return nil
 	})
 }
 
-func (w *worker) handleWaiting(s *flow.Stream) {
+func (w *worker) let(s *flow.Stream, act func(*flow.Stream, time.Time, *flow.Batch)) {
 	defer w.survive(s)
-	s.CatchUp(time.Now(), w.batch)
+	act(s, time.Now(), w.batch)
 	w.flush()
 }
 
