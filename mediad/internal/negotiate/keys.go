@@ -19,7 +19,7 @@ func (p *Plan) offerKeys(i int) {
 	}
 	dtlsOnly := (d.Role == DTLSActive || d.Role == DTLSPassive) && len(sdes.Lines) == 0
 	withSDES := !p.req.SDES.Off && !sdes.Declined && !(dtlsOnly && p.req.DTLS != ng.DTLSOff)
-	withDTLS := p.req.DTLS != ng.DTLSOff && (sdes.Chosen == 0 || !withSDES || d.Role != DTLSNone)
+	withDTLS := p.req.DTLS != ng.DTLSOff && (!withSDES || !d.Declined && (sdes.Chosen == 0 || d.Role != DTLSNone))
 	if withDTLS {
 		if d.Role == DTLSNone {
 			d.Generation++
@@ -74,8 +74,9 @@ func (p *Plan) takeKeys(i int) {
 // answerKeys settles how media i is protected on both sides for an answer.
 func (p *Plan) answerKeys(i int) {
 	from, to := &p.From.Sides[i], &p.To.Sides[i]
-	p.answerOpportunistic(from, to)
 	d := &from.Local.DTLS
+	d.Declined = d.Role != DTLSNone && len(from.Remote.Fingerprints) == 0 || d.Declined && d.Role == DTLSNone
+	p.answerOpportunistic(from, to)
 	switch {
 	case !from.Local.secured():
 	case d.Role != DTLSNone && len(from.Remote.Fingerprints) > 0:
@@ -153,7 +154,7 @@ func (p *Plan) answerOpportunistic(from, to *Side) {
 	}
 	if from.Local.Opportunistic {
 		from.Local.Opportunistic = false
-		from.Local.stopKeys()
+		from.Local.DTLS.stop() // what was offered may be offered again
 	}
 	if to.Local.Opportunistic && !slices.Contains(p.req.OSRTP, "accept") {
 		to.Local.Opportunistic = false
@@ -216,7 +217,9 @@ func (p *Plan) setHash(d *LocalDTLS, like *Remote) {
 }
 
 // stop ends DTLS; the generation stays, so that the next one is new.
-func (d *LocalDTLS) stop() { *d = LocalDTLS{Generation: d.Generation, Passive: d.Passive} }
+func (d *LocalDTLS) stop() {
+	*d = LocalDTLS{Generation: d.Generation, Passive: d.Passive, Declined: d.Declined}
+}
 
 // writeKeys writes the lines of SDES and DTLS.
 func (p *Plan) writeKeys(section *sdp.Section, l *Local, local *LocalMedia) {

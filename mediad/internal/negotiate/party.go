@@ -194,6 +194,9 @@ type LocalDTLS struct {
 	Hash    string // of the fingerprint, lower case: "sha-256"
 	Passive bool   // take the passive part if there is a choice
 
+	// Declined tells that the party has answered an offer without taking DTLS.
+	Declined bool
+
 	// Generation counts associations. A new handshake is needed when it
 	// differs from that of the association in place (RFC 8842 §4). 0 = never
 	// done DTLS.
