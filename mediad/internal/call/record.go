@@ -38,9 +38,7 @@ func (c *Call) record(reason endReason, now time.Time) *report.Record {
 			leg.Peer = p.peer.tag
 		}
 		for n, m := range p.present.medias {
-			if m.pair != nil {
-				leg.Medias = append(leg.Medias, m.record(n+1))
-			}
+			leg.Medias = append(leg.Medias, m.record(n+1, p.created))
 		}
 		rec.Legs = append(rec.Legs, leg)
 	}
@@ -58,7 +56,13 @@ func role(i int, p *party) string {
 	return "TO_TAG"
 }
 
-func (m *media) record(index int) report.Media {
+func (m *media) record(index int, since time.Time) report.Media {
+	if m.pair == nil { // refused
+		rtcp := report.Stream{Endpoint: m.endpoint(componentRTCP), Last: since}
+		return report.Media{
+			Index: index, PayloadType: -1, RTP: report.Stream{Endpoint: m.endpoint(componentRTP), Last: since}, RTCP: &rtcp,
+		}
+	}
 	st := m.streams[componentRTP].Statistics()
 	out := report.Media{Index: index, PayloadType: -1, RTP: streamRecord(m.streams[componentRTP], st)}
 	for _, s := range st.Sources {
@@ -74,8 +78,12 @@ func (m *media) record(index int) report.Media {
 }
 
 func streamRecord(s *flow.Stream, st flow.Statistics) report.Stream {
-	return report.Stream{
-		Endpoint: s.Destination(), Local: s.LocalAddr(),
-		Packets: st.PacketsIn, Bytes: st.BytesIn, Errors: st.ErrorsIn, Last: st.LastPacket,
+	n := counters(st)
+	r := report.Stream{
+		Endpoint: s.Destination(), Local: s.LocalAddr(), Packets: n.Packets, Bytes: n.Bytes, Errors: n.Errors, Last: st.LastPacket,
 	}
+	if r.Last.IsZero() { // then it is when the port was opened
+		r.Last = s.Opened()
+	}
+	return r
 }

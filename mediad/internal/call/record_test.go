@@ -19,6 +19,7 @@ func TestRecordNamesWhoTalkedToWhom(t *testing.T) {
 	a, b, silent := newParty("a", now), newParty("b", now.Add(time.Second)), newParty("", now)
 	a.peer, b.peer = b, a
 	c.parties = []*party{a, b, silent}
+	b.present.medias = []*media{{}} // refused
 	for reason, word := range map[endReason]string{
 		endDeleted: "REGULAR", endTimeout: "TIMEOUT", endSilent: "SILENT_TIMEOUT", endFinal: "FINAL_TIMEOUT",
 		endOffer: "OFFER_TIMEOUT", endShutdown: "FORCED", endTerminated: "FORCED",
@@ -28,6 +29,8 @@ func TestRecordNamesWhoTalkedToWhom(t *testing.T) {
 		require.Equal(t, report.Leg{Start: now, End: now.Add(time.Minute), Termination: word, Tag: "a", Peer: "b", Role: "FROM_TAG"}, got.Legs[0])
 		require.Equal(t, "TO_TAG", got.Legs[1].Role)
 		require.Equal(t, "UNKNOWN", got.Legs[2].Role)
+		require.Len(t, got.Legs[1].Medias, 1)
+		require.Equal(t, b.created, got.Legs[1].Medias[0].RTP.Last)
 	}
 	c.registry.cfg.Report = nil
 	require.Nil(t, c.record(endDeleted, now), "nobody wants it")

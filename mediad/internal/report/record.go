@@ -80,7 +80,7 @@ func (c *Record) line() string {
 
 func (s *Stream) write(b *strings.Builder, prefix string, tos uint8) {
 	fmt.Fprintf(b, "%s_endpoint_ip=%s, %s_endpoint_port=%d, %s_local_relay_ip=%s, %s_local_relay_port=%d, ",
-		prefix, address(s.Endpoint), prefix, s.Endpoint.Port(), prefix, address(s.Local), prefix, s.Local.Port())
+		prefix, address(s.Endpoint, ""), prefix, s.Endpoint.Port(), prefix, address(s.Local, "0.0.0.0"), prefix, s.Local.Port())
 	fmt.Fprintf(b, "%s_relayed_packets=%d, %s_relayed_bytes=%d, %s_relayed_errors=%d, %s_last_packet=%d, %s_in_tos_tclass=%d, ",
 		prefix, s.Packets, prefix, s.Bytes, prefix, s.Errors, prefix, s.Last.Unix(), prefix, tos)
 }
@@ -88,9 +88,9 @@ func (s *Stream) write(b *strings.Builder, prefix string, tos uint8) {
 // stamp is a time as seconds with six decimals.
 func stamp(t time.Time) string { return fmt.Sprintf("%d.%06d", t.Unix(), t.Nanosecond()/1000) }
 
-func address(a netip.AddrPort) string {
+func address(a netip.AddrPort, unset string) string {
 	if !a.IsValid() {
-		return ""
+		return unset
 	}
 	return a.Addr().String()
 }

@@ -156,7 +156,7 @@ func TestRecord(t *testing.T) {
 			}}},
 		},
 	})
-	const nothing = "ml1_midx1_%_endpoint_ip=, ml1_midx1_%_endpoint_port=0, ml1_midx1_%_local_relay_ip=, ml1_midx1_%_local_relay_port=0, " +
+	const nothing = "ml1_midx1_%_endpoint_ip=, ml1_midx1_%_endpoint_port=0, ml1_midx1_%_local_relay_ip=0.0.0.0, ml1_midx1_%_local_relay_port=0, " +
 		"ml1_midx1_%_relayed_packets=0, ml1_midx1_%_relayed_bytes=0, ml1_midx1_%_relayed_errors=0, ml1_midx1_%_last_packet=1795521719, " +
 		"ml1_midx1_%_in_tos_tclass=0, "
 	require.Equal(t, "ci=dt_jm, created_from=127.0.0.1:55747, last_signal=1795521719, tos=0, ml0_start_time=1795521719.907452, "+
