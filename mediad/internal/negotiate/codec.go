@@ -220,10 +220,19 @@ func formats(list []sdp.Payload) []string {
 	return out
 }
 
+// maxRepeated bounds what is written again for a payload type that an m= line
+// names again, in bytes, since that multiplies what was received.
+const maxRepeated = 256
+
 // writeCodecs describes the payload types of an RTP media.
 func writeCodecs(section *sdp.Section, list []sdp.Payload) {
-	for _, c := range list {
+	for i, c := range list {
 		n := strconv.Itoa(int(c.Type))
+		if contains(list[:i], c) {
+			if c.Feedback = nil; len(c.Encoding)+len(c.Format) > maxRepeated {
+				continue
+			}
+		}
 		section.Append("a=rtpmap:" + c.RTPMap())
 		if c.Format != "" {
 			section.Append("a=fmtp:" + n + " " + c.Format)

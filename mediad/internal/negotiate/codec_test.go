@@ -83,6 +83,20 @@ func TestAnswered(t *testing.T) {
 	}
 }
 
+// TestRepeatedPayloadTypes: a payload type named again is described again, but
+// not at any length.
+func TestRepeatedPayloadTypes(t *testing.T) {
+	for length, want := range map[int]int{10: 3, 1000: 1} {
+		body := strings.Replace(plainOffer, "RTP/AVP 8", "RTP/AVP 96 96 96", 1) + "a=rtpmap:96 opus/48000/2\r\na=fmtp:96 " +
+			strings.Repeat("x", length) + "\r\na=rtcp-fb:96 nack\r\n"
+		out, _, err := newPorts().step(&ng.Request{Command: ng.CommandOffer, SDP: body}, "A", "B")
+		require.NoError(t, err)
+		require.Equal(t, want, strings.Count(out, "a=rtpmap:96"))
+		require.Equal(t, want, strings.Count(out, "a=fmtp:96"))
+		require.Equal(t, 1, strings.Count(out, "a=rtcp-fb:96"))
+	}
+}
+
 func TestSingle(t *testing.T) {
 	for in, want := range map[string]string{"8 0 101": "8 101", "101 8 0": "101 8", "8 0 13 101": "8 13 101", "0 96 101 110 8": "0 101", "101": "101"} {
 		require.Equal(t, want, numbers(single(payloadsOf(t, in))), in)
