@@ -65,6 +65,7 @@ type party struct {
 	echo          bool            // hears itself (ng: media echo)
 	sunk          bool            // is heard by nobody else
 	said          string          // the body that it has sent last
+	saidAnswer    bool            // which was an answer
 	source        negotiate.Party // what a subscriber was offered, as if a party had
 
 	present terms  // in force

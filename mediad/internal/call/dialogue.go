@@ -139,7 +139,7 @@ func (c *Call) adopt(d dialogue, req *ng.Request) {
 	}
 	associate(d.from, d.to)
 	d.from.peer, d.to.peer = d.to, d.from
-	d.from.said = req.SDP
+	d.from.said, d.from.saidAnswer = req.SDP, req.Command == ng.CommandAnswer
 	if req.Label != "" {
 		d.from.label = req.Label
 	}

@@ -43,8 +43,9 @@ func (c *Call) place(p *party, medias []*media, plan *negotiate.Plan, offer bool
 			continue
 		}
 		next := &media{}
-		for _, s := range p.spares {
-			if s.index == i && s.facing == at && !(offer && others[s.media.pair]) {
+		for _, s := range append(p.current(), p.spares...) {
+			plain := s.media.ice == nil && s.media.dtls == nil
+			if s.index == i && s.facing == at && plain && !(offer && others[s.media.pair]) {
 				*next = *s.media
 			}
 		}

@@ -53,7 +53,7 @@ func (c *Call) requestSubscription(req *ng.Request) (*ng.SubscribeReply, leftove
 	labels := c.labels()
 	given := make([]negotiate.Copied, len(sources))
 	for n, p := range sources {
-		given[n] = negotiate.Copied{Party: p.present.snapshot, Body: p.said}
+		given[n] = negotiate.Copied{Party: p.present.snapshot, Body: p.said, Answer: p.saidAnswer}
 		if req.Flags.Has(ng.FlagSIPREC) {
 			given[n].Labels = labels[p]
 		}

@@ -14,6 +14,7 @@ import (
 type Copied struct {
 	Party  Party
 	Body   string   // what it has sent last
+	Answer bool     // Body was an answer
 	Labels []string // a=label (RFC 4574) for each of its medias; nil = none
 }
 
@@ -77,11 +78,13 @@ func (s *Copied) prepare(i int, section *sdp.Section) {
 	direction := sdp.Inactive
 	if i < len(s.Party.Sides) {
 		side := &s.Party.Sides[i]
-		if side.Remote.sends() {
+		told := side.Local.Payloads
+		heard := len(told) == 0 || side.Local.Direction == sdp.SendRecv || side.Local.Direction == sdp.RecvOnly
+		if side.Remote.sends() && heard {
 			direction = sdp.SendOnly
 		}
-		if told := side.Local.Payloads; len(told) > 0 {
-			keepPayloads(section, told)
+		if len(told) > 0 {
+			keepPayloads(section, told, !s.Answer)
 		}
 	}
 	for a := range section.Attributes("sendrecv", "sendonly", "recvonly", "inactive") {
@@ -100,8 +103,8 @@ func (r *Remote) sends() bool {
 }
 
 // keepPayloads removes the payload types from an m= line that are not in told,
-// as long as one stays, and gives the others the order of told.
-func keepPayloads(section *sdp.Section, told []sdp.Payload) {
+// as long as one stays, and may give the others the order of told.
+func keepPayloads(section *sdp.Section, told []sdp.Payload, reorder bool) {
 	m, line, ok := section.Media()
 	if !ok {
 		return
@@ -121,7 +124,9 @@ func keepPayloads(section *sdp.Section, told []sdp.Payload) {
 		gone = append(gone, f)
 		return true
 	})
-	slices.SortStableFunc(m.Formats, func(a, b string) int { return place(a) - place(b) })
+	if reorder {
+		slices.SortStableFunc(m.Formats, func(a, b string) int { return place(a) - place(b) })
+	}
 	section.Replace(line, m.String())
 	for a := range section.Attributes("rtpmap", "fmtp", "rtcp-fb") {
 		if f, _, _ := strings.Cut(strings.TrimSpace(a.Value), " "); slices.Contains(gone, f) {
