@@ -37,6 +37,7 @@ var mediaFlows = []conversation{
 		b := t.socket("B behind a NAT", second6, 4000)
 		towardsB, towardsA := t.offer(offer4, keys{"address-family": "IP6"}), t.answer(answer6, keys{"address-family": "IP4"})
 		a.send(towardsA.rtp(0), audio(8, 0, 0x1234).bytes())
+		time.Sleep(settle) // goes to where B's SDP says, and is heard by nobody
 		b.send(towardsB.rtp(0), audio(8, 0, 0x5678).bytes())
 		a.short()
 		a.send(towardsA.rtp(0), audio(8, 1, 0x1234).bytes())
