@@ -26,7 +26,7 @@ func (p *Plan) payloads(i int) []sdp.Payload {
 		told = nil // another media than was offered at this place
 	}
 	// What codec lists hide or add is for offers.
-	list = selected(answered(list, told), &ng.Codec{Strip: codec.Strip, Offer: codec.Offer, Except: codec.Except})
+	list = answered(selected(list, &ng.Codec{Strip: codec.Strip, Offer: codec.Offer, Except: codec.Except}), told)
 	if p.req.Flags.Has(ng.FlagSingleCodec) {
 		list = single(list)
 	}
