@@ -85,7 +85,7 @@ fuzz-calls: build
 	-nice -n 19 bin/ng-conformance fuzz -seed $(SEED) -count 10000000 -for $(FUZZTIME) bin/mediad
 	-nice -n 19 bin/ng-conformance fuzz -commands -seed $(SEED) -count 10000000 -for $(FUZZTIME) bin/mediad
 
-# Ten million cookies and call-ids from a hostile client, by hand; about an hour.
+# Ten million cookies and call-ids from a hostile client, by hand; a quarter of an hour.
 soak:
 	HOSTILE_COUNT=10000000 go test -tags integration -count=1 -timeout 4h -v -run TestHostileNGClient ./integration/hostile
 
