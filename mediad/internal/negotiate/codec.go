@@ -27,10 +27,36 @@ func (p *Plan) payloads(i int) []sdp.Payload {
 	}
 	// What codec lists hide or add is for offers.
 	list = answered(selected(list, &ng.Codec{Strip: codec.Strip, Offer: codec.Offer, Except: codec.Except}), told)
+	if offer := p.To.Sides[i].Remote.Payloads; len(told) > 0 && len(told) < len(offer) {
+		list = asOffered(list, told)
+	}
 	if p.req.Flags.Has(ng.FlagSingleCodec) {
 		list = single(list)
 	}
 	return p.reused(list, told)
+}
+
+// asOffered describes events and comfort noise of an answer as they had been
+// offered, behind the codecs. That is how rtpengine has them where an offer was
+// told only in part.
+func asOffered(list, told []sdp.Payload) []sdp.Payload {
+	list = slices.Clone(list)
+	for i, c := range list {
+		if at := slices.IndexFunc(told, func(o sdp.Payload) bool { return o.Type == c.Type }); at >= 0 && supplemental(c) {
+			list[i] = told[at]
+		}
+	}
+	place := func(c sdp.Payload) int {
+		switch {
+		case strings.EqualFold(c.Encoding, "telephone-event"):
+			return 2
+		case supplemental(c):
+			return 1
+		}
+		return 0
+	}
+	slices.SortStableFunc(list, func(a, b sdp.Payload) int { return place(a) - place(b) })
+	return list
 }
 
 // reused brings what stands in before to the front, in the order that it has

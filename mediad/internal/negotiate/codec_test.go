@@ -97,6 +97,16 @@ func TestRepeatedPayloadTypes(t *testing.T) {
 	}
 }
 
+// TestEventsAsOffered: where an offer was told only in part, an answer has the
+// offer's description of events.
+func TestEventsAsOffered(t *testing.T) {
+	told := payloadsOf(t, "0 8 101 13")
+	told[2].Format = "0-15"
+	got := asOffered(payloadsOf(t, "101 8 13 0"), told)
+	require.Equal(t, "8 0 13 101", numbers(got))
+	require.Equal(t, "0-15", got[3].Format)
+}
+
 func TestSingle(t *testing.T) {
 	for in, want := range map[string]string{"8 0 101": "8 101", "101 8 0": "101 8", "8 0 13 101": "8 13 101", "0 96 101 110 8": "0 101", "101": "101"} {
 		require.Equal(t, want, numbers(single(payloadsOf(t, in))), in)
