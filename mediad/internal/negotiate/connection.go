@@ -61,7 +61,7 @@ func (p *Plan) keepConnection(section *sdp.Section) {
 func (p *Plan) connection(i int, address netip.Addr) string {
 	to := &p.To.Sides[i].Local.ICE
 	withICE := to.Mode != ICENone || to.Passthrough
-	if p.From.Sides[i].Remote.Hold && !withICE && !p.overridden && !p.req.Replace.Has(ng.ReplaceZeroAddress) {
+	if p.From.Sides[i].Remote.NoAddress && !withICE && !p.overridden && !p.req.Replace.Has(ng.ReplaceZeroAddress) {
 		address = zeroOf(address)
 	}
 	return sdp.AddressOf(address).String()

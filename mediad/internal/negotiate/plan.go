@@ -246,6 +246,8 @@ func (p *Plan) targetProtocol(from, to *Side) string {
 		return received
 	case isRTP(wanted):
 		return wanted
+	case secure(to.Local.Protocol) && isRTP(to.Remote.Protocol) && !secure(to.Remote.Protocol) && !to.Remote.hasKeys():
+		return received // it has answered without keys: nothing was agreed
 	case isRTP(to.Local.Protocol) && from.Local.Protocol == received:
 		return to.Local.Protocol
 	}
