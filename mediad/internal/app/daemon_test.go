@@ -6,13 +6,16 @@ import (
 	"net/netip"
 	"os"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest"
+	"go.uber.org/zap/zaptest/observer"
 	"golang.org/x/sys/unix"
 
 	"github.com/tandem-sbc/tandem/mediad/internal/settings"
@@ -30,6 +33,7 @@ type daemon struct {
 	app    *App
 	client *ngclient.Client
 	config settings.Settings
+	errors *observer.ObservedLogs // what was logged as an error
 }
 
 // startDaemon starts mediad on 127.0.0.1 with free ports. At the end of the
@@ -53,6 +57,8 @@ func startDaemon(t *testing.T, change func(*settings.Settings)) *daemon {
 	if testing.Verbose() {
 		log = zaptest.NewLogger(t, zaptest.Level(zap.InfoLevel))
 	}
+	errorCore, seen := observer.New(zap.ErrorLevel)
+	log = log.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core { return zapcore.NewTee(c, errorCore) }))
 	a, err := New(Config{Settings: &s, Log: log})
 	require.NoError(t, err)
 	a.Start()
@@ -60,7 +66,7 @@ func startDaemon(t *testing.T, change func(*settings.Settings)) *daemon {
 		Nodes: []ngclient.NodeConfig{{Address: a.NG()[0].String(), Weight: 1}}, PingInterval: -1,
 	})
 	require.NoError(t, err)
-	d := &daemon{t: t, app: a, client: client, config: s}
+	d := &daemon{t: t, app: a, client: client, config: s, errors: seen}
 	t.Cleanup(d.stop)
 	return d
 }
@@ -71,6 +77,11 @@ func (d *daemon) stop() {
 	}
 	require.NoError(d.t, d.client.Close())
 	require.NoError(d.t, d.app.Close())
+	for _, e := range d.errors.All() {
+		if strings.Contains(e.Message, "panic") { // contained, so that other calls go on
+			d.t.Errorf("%s: %v", e.Message, e.ContextMap())
+		}
+	}
 }
 
 // checkIdle checks that nothing is left of any call: no port is in use by the
