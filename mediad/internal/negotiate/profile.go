@@ -38,11 +38,6 @@ func secure(protocol string) bool {
 	return isRTP(protocol) && strings.Contains(protocol, "/SAVP")
 }
 
-// feedback reports whether the profile allows a=rtcp-fb (RFC 4585).
-func feedback(protocol string) bool {
-	return isRTP(protocol) && strings.HasSuffix(protocol, "F")
-}
-
 // relayed reports whether media of the type is relayed. Messages (RFC 4975) go
 // over TCP between the parties and are only passed on as text.
 func relayed(mediaType string) bool { return mediaType != "message" }
