@@ -62,6 +62,7 @@ func Start(program string, log io.Writer) (*Daemon, error) {
 		ended: make(chan error, 1),
 	}
 	d.command.Stdout, d.command.Stderr = log, log
+	d.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM} // it does not outlive an examiner who is killed
 	if err := d.command.Start(); err != nil {
 		return nil, fmt.Errorf("conformance: %w", err)
 	}

@@ -36,6 +36,9 @@ type party struct {
 	transaction [12]byte // of the STUN request sent
 }
 
+// ErrNoPeer means that a party cannot send: no SDP has told it where to.
+var ErrNoPeer = errors.New("conformance: the party has got no SDP to send to")
+
 var errNoPair = errors.New("conformance: no free pair of ports")
 
 // Ports of parties lie below rtpengine's default range of 30000 to 40000, so
@@ -124,15 +127,17 @@ func (p *party) send(fields map[string]string) error {
 	kind := fields["kind"]
 	s, to := p.socketFor(strings.HasSuffix(kind, "rtcp"))
 	if !to.IsValid() {
-		return errors.New("the party has got no SDP to send to")
+		return ErrNoPeer
 	}
 	packet, err := p.packet(kind, fields)
 	if err != nil {
 		return err
 	}
 	p.last = packet
-	_, err = s.conn.WriteToUDPAddrPort(packet, to)
-	return err
+	if _, err = s.conn.WriteToUDPAddrPort(packet, to); err != nil { // of a family that the party does not have
+		return fmt.Errorf("%w: %w", ErrNoPeer, err)
+	}
+	return nil
 }
 
 func (p *party) packet(kind string, fields map[string]string) ([]byte, error) {
