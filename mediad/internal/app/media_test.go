@@ -329,3 +329,33 @@ func TestPortsForEachEndpoint(t *testing.T) {
 	}
 	d.delete(&ng.Request{CallID: "call"})
 }
+
+func TestUnsubscribedMirrorsLeaveNothing(t *testing.T) {
+	d := startDaemon(t, nil)
+	a, b, s := newPhone(t, "127.0.0.1"), newPhone(t, "127.0.0.1"), newPhone(t, "127.0.0.1")
+	s.direction = "recvonly"
+	connectPhones(d, a, b, nil)
+	mirrored := func(r *ng.Request) { r.Flags.Set(ng.FlagMirrorRTCP); r.ToTag = "recorder" }
+	d.subscribe(s, "a", mirrored)
+	require.Len(t, d.query("call").Tags, 3)
+	d.do(ng.Request{Command: ng.CommandUnsubscribe, CallID: "call", ToTag: "recorder"})
+	require.Len(t, d.query("call").Tags, 2, "the mirror has gone with the copy, and the recorder with both")
+
+	d.subscribe(s, "a", mirrored)
+	d.delete(&ng.Request{CallID: "call", FromTag: "a", ToTag: "b"})
+	require.Empty(t, d.list(), "a recorder keeps no call, not even one that sends RTCP")
+}
+
+func TestAnotherSubscriptionTakesThePlaceOfTheFirst(t *testing.T) {
+	d := startDaemon(t, nil)
+	a, b, s := newPhone(t, "127.0.0.1"), newPhone(t, "127.0.0.1"), newPhone(t, "127.0.0.1")
+	s.direction = "recvonly"
+	connectPhones(d, a, b, nil)
+	as := func(r *ng.Request) { r.ToTag = "recorder" }
+	d.subscribe(s, "a", as)
+	oneWay(t, a, s)
+	d.subscribe(s, "b", as)
+	oneWay(t, b, s)
+	silent(t, a, s)
+	d.delete(&ng.Request{CallID: "call"})
+}

@@ -46,7 +46,7 @@ func (l link) apply() {
 		subscribe(l.listener, l.source, nil)
 	default:
 		if s := l.listener.subscriptionTo(l.source); s != nil {
-			s.cancel()
+			s.end()
 		}
 	}
 }

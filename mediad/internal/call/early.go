@@ -11,7 +11,7 @@ import (
 const (
 	maxEarlyFragments = 1024 // altogether
 	maxEarlyOfParty   = 16
-	maxEarlySize      = 8 << 10 // bytes of one body
+	maxEarlySize      = 8 << 10 // bytes of one body and its names
 	earlyLife         = 30 * time.Second
 )
 
@@ -30,7 +30,7 @@ type fragment struct {
 
 // keep takes a fragment. What is beyond the bounds is lost.
 func (f *fragments) keep(req *ng.Request, now time.Time) {
-	if len(req.SDP) > maxEarlySize {
+	if len(req.SDP)+len(req.CallID)+len(req.FromTag)+len(req.ToTag)+len(req.ViaBranch) > maxEarlySize {
 		return
 	}
 	f.mu.Lock()
@@ -48,7 +48,16 @@ func (f *fragments) keep(req *ng.Request, now time.Time) {
 	if len(f.queue) >= maxEarlyFragments {
 		f.queue = append(f.queue[:0], f.queue[1:]...)
 	}
-	f.queue = append(f.queue, fragment{req, now})
+	f.queue = append(f.queue, fragment{trimmed(req), now})
+}
+
+// trimmed returns what a fragment needs of a request, so that nothing else that
+// came with it takes room while it waits.
+func trimmed(req *ng.Request) *ng.Request {
+	return &ng.Request{
+		Command: req.Command, Peer: req.Peer, CallID: req.CallID, FromTag: req.FromTag, ToTag: req.ToTag, ViaBranch: req.ViaBranch,
+		SDP: req.SDP, Empty: req.Empty, Flags: req.Flags,
+	}
 }
 
 // take returns the fragments of a party, in order, and forgets them.

@@ -121,7 +121,7 @@ func (c *Call) company(p *party) []*party {
 		if other == p {
 			other = s.listener
 		}
-		if s.published && s.source.peer == nil {
+		if s.published && !s.control && s.source.peer == nil {
 			out = append(out, other)
 		}
 	}
@@ -146,6 +146,12 @@ func (r *Registry) end(c *Call, reason endReason) {
 		c.mu.Unlock()
 		return
 	}
+	r.finish(c, reason)
+}
+
+// finish ends a call that has not ended. It is called with the lock held and
+// frees it.
+func (r *Registry) finish(c *Call, reason endReason) {
 	record, timedOut := c.record(reason, time.Now()), c.timedOut(reason)
 	rest, sum := c.endLocked()
 	c.mu.Unlock()

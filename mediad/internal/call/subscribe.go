@@ -71,6 +71,7 @@ func (c *Call) requestSubscription(req *ng.Request) (*ng.SubscribeReply, leftove
 	c.add(listener)
 	listener.source = plan.From
 	listener.put(t, false)
+	listener.outdate(sources)
 	for n, p := range sources {
 		index := make([]int, len(lines))
 		for i, line := range lines {
@@ -296,7 +297,7 @@ func (c *Call) unsubscribe(req *ng.Request) leftovers {
 	for _, s := range slices.Clone(listener.subscriptions) {
 		one := req.Flags.Has(ng.FlagDirectional) && req.FromTag != ""
 		if s.published && (!one || s.source.tag == req.FromTag) {
-			s.cancel()
+			s.end()
 		}
 	}
 	c.log.Info(string(req.Command), zap.String("to-tag", req.ToTag))

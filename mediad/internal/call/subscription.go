@@ -112,6 +112,24 @@ func (s *subscription) cancel() {
 	s.source.subscribers = slices.DeleteFunc(s.source.subscribers, same)
 }
 
+// end cancels a subscription and its mirror.
+func (s *subscription) end() {
+	s.cancel()
+	if back := s.source.subscriptionTo(s.listener); back != nil && back.control {
+		back.cancel()
+	}
+}
+
+// outdate ends the subscriptions of a listener whose body is written anew from
+// sources: their places in the body before mean nothing in this one.
+func (p *party) outdate(sources []*party) {
+	for _, s := range slices.Clone(p.subscriptions) {
+		if s.index != nil && !s.control && !slices.Contains(sources, s.source) {
+			s.end()
+		}
+	}
+}
+
 // withdraw ends all subscriptions of and to p.
 func (p *party) withdraw() {
 	for _, s := range append(slices.Clone(p.subscriptions), p.subscribers...) {

@@ -15,20 +15,17 @@ func (r *Registry) expire(c *Call, now time.Time) {
 		c.mu.Unlock()
 		return
 	}
-	reason := c.due(now, r.cfg.Limits.Load())
-	var rest leftovers
-	if reason == "" {
-		rest = c.dropParties(now)
-		c.pierce(now)
+	if reason := c.due(now, r.cfg.Limits.Load()); reason != "" {
+		r.finish(c, reason) // without letting go of the lock: nobody is to revive the call in between
+		return
 	}
+	rest := c.dropParties(now)
+	c.pierce(now)
 	reporting := c.reporting()
 	c.mu.Unlock()
 	rest.close(r)
 	if len(reporting) > 0 {
 		r.cfg.Engine.Report(reporting...)
-	}
-	if reason != "" {
-		r.end(c, reason)
 	}
 }
 
