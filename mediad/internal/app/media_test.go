@@ -346,7 +346,9 @@ func TestUnsubscribedMirrorsLeaveNothing(t *testing.T) {
 	require.Empty(t, d.list(), "a recorder keeps no call, not even one that sends RTCP")
 }
 
-func TestAnotherSubscriptionTakesThePlaceOfTheFirst(t *testing.T) {
+// TestAnotherSubscriptionGoesBesideTheFirst: measured with rtpengine 10.5, which
+// lets a subscriber that asks again hear both.
+func TestAnotherSubscriptionGoesBesideTheFirst(t *testing.T) {
 	d := startDaemon(t, nil)
 	a, b, s := newPhone(t, "127.0.0.1"), newPhone(t, "127.0.0.1"), newPhone(t, "127.0.0.1")
 	s.direction = "recvonly"
@@ -356,6 +358,6 @@ func TestAnotherSubscriptionTakesThePlaceOfTheFirst(t *testing.T) {
 	oneWay(t, a, s)
 	d.subscribe(s, "b", as)
 	oneWay(t, b, s)
-	silent(t, a, s)
+	oneWay(t, a, s)
 	d.delete(&ng.Request{CallID: "call"})
 }

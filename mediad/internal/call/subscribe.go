@@ -71,7 +71,6 @@ func (c *Call) requestSubscription(req *ng.Request) (*ng.SubscribeReply, leftove
 	c.add(listener)
 	listener.source = plan.From
 	listener.put(t, false)
-	listener.outdate(sources)
 	for n, p := range sources {
 		index := make([]int, len(lines))
 		for i, line := range lines {

@@ -120,16 +120,6 @@ func (s *subscription) end() {
 	}
 }
 
-// outdate ends the subscriptions of a listener whose body is written anew from
-// sources: their places in the body before mean nothing in this one.
-func (p *party) outdate(sources []*party) {
-	for _, s := range slices.Clone(p.subscriptions) {
-		if s.index != nil && !s.control && !slices.Contains(sources, s.source) {
-			s.end()
-		}
-	}
-}
-
 // withdraw ends all subscriptions of and to p.
 func (p *party) withdraw() {
 	for _, s := range append(slices.Clone(p.subscriptions), p.subscribers...) {
