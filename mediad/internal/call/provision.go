@@ -23,12 +23,16 @@ type provision struct {
 	undo []func()
 }
 
-// rollback gives back everything that was got.
+// rollback gives back everything that was got and is not kept. It is to be
+// deferred, so that a command that panics takes no ports along.
 func (p *provision) rollback() {
 	for i := len(p.undo) - 1; i >= 0; i-- {
 		p.undo[i]()
 	}
 }
+
+// keep says that what was got belongs to the call now.
+func (p *provision) keep() { p.undo = nil }
 
 // party returns the medias for the sides of a party, made from those it has.
 func (p *provision) party(q *party, old []*media, sides []negotiate.Side) ([]*media, error) {

@@ -153,11 +153,12 @@ func (c *Call) signal(req *ng.Request) (string, leftovers, error) {
 		to.medias = c.place(d.to, to.medias, plan, planned.Command == ng.CommandOffer)
 	}
 	need := &provision{call: c, tos: req.TOS}
+	defer need.rollback()
 	body, err := need.execute(d, &from, &to, plan)
 	if err != nil {
-		need.rollback()
 		return "", leftovers{}, err
 	}
+	need.keep()
 	old := append(slices.Clone(d.from.all()), d.to.all()...)
 	ofFrom, ofTo := d.from.current(), d.to.current()
 	c.commit(req, d, from, to, now)

@@ -184,6 +184,7 @@ func mode(r *negotiate.Remote) string {
 // terms and writes its body.
 func (c *Call) provide(req *ng.Request, p *party, t *terms, plan *negotiate.Plan) (string, error) {
 	need := &provision{call: c, tos: req.TOS}
+	defer need.rollback()
 	medias, err := need.party(p, t.medias, plan.To.Sides)
 	var locals []negotiate.LocalMedia
 	if err == nil {
@@ -194,9 +195,9 @@ func (c *Call) provide(req *ng.Request, p *party, t *terms, plan *negotiate.Plan
 		body, err = plan.Rewrite(locals)
 	}
 	if err != nil {
-		need.rollback()
 		return "", err
 	}
+	need.keep()
 	t.snapshot, t.medias = plan.To, medias
 	for i, m := range medias {
 		m.side = t.snapshot.Sides[i]
@@ -244,11 +245,12 @@ func (c *Call) answerOffered(req *ng.Request, tag string) (leftovers, error) {
 		return leftovers{}, nil
 	}
 	need := &provision{call: c, tos: req.TOS}
+	defer need.rollback()
 	medias, err := need.party(listener, t.medias, plan.From.Sides)
 	if err != nil {
-		need.rollback()
 		return leftovers{}, err
 	}
+	need.keep()
 	old := listener.all()
 	t.snapshot, t.medias = plan.From, medias
 	for i, m := range medias {
