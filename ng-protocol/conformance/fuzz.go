@@ -157,11 +157,10 @@ func (f Fuzzer) playOnce(s Scenario) (Outcome, []string) {
 		return o, nil
 	}
 	for i := range min(len(ours), len(theirs)) {
-		o.Diff = difference(f.target, s, ours[i], theirs[i].Lines, ours[i].Lines, f.Accepted)
-		if o.Diff != nil && transcodes(asked(s, theirs[i]), theirs[i].Lines) {
-			o.Diff = nil
-			return o, nil
+		if transcodes(asked(s, theirs[i]), theirs[i].Lines) {
+			return o, nil // media are made anew from here on
 		}
+		o.Diff = difference(f.target, s, ours[i], theirs[i].Lines, ours[i].Lines, f.Accepted)
 		if o.Diff != nil {
 			return o, kinds(strings.TrimPrefix(ours[i].What, "reply to "), o.Diff[1:])
 		}
