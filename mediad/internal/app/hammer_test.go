@@ -147,14 +147,18 @@ func (h *hammer) value(depth int) any {
 		}
 		return out
 	case n == 1 && depth > 0:
-		return map[string]any{h.pick("from", "to", "strip", "offer", "audio", "global", "add"): h.value(depth - 1)}
+		return map[string]any{h.pick(
+			"from", "to", "strip", "offer", "mask", "except", "set", "accept", "consume", "transcode", "audio", "video", "global", "none",
+			"add", "remove", "substitute",
+		): h.value(depth - 1)}
 	case n == 2:
 		return h.r.IntN(400) - 100
 	case n == 3:
 		return h.tag()
 	}
 	return h.pick("", "on", "off", "force", "remove", "require", "demux", "start", "stop", "both", "backwards", "passive", "all", "default",
-		"PCMU", "opus", "RTP/SAVP", "IP6", "127.0.0.1", "priv", "pub", "fragment", "directional", "audio", "call 1")
+		"PCMU", "opus", "RTP/SAVP", "IP6", "127.0.0.1", "priv", "pub", "fragment", "directional", "audio", "call 1",
+		"x\r\nm=audio 4 RTP/AVP 0", "round-robin-calls", "no such thing", "\x00", "PCMU/8000/1/64000", "telephone-event", "session-name")
 }
 
 // hammerKeys come with any value.
