@@ -115,8 +115,8 @@ func TestRandomConversations(t *testing.T) {
 		scenario func(int) conformance.Scenario
 		most     int // differing conversations of a hundred
 	}{
-		"calls":    {conformance.Generator{Seed: 2026}.Scenario, 40},
-		"commands": {conformance.Generator{Seed: 2026}.Requests, 20},
+		"calls":    {conformance.Generator{Seed: 2026}.Scenario, 30},
+		"commands": {conformance.Generator{Seed: 2026}.Requests, 10},
 	} {
 		t.Run(name, func(t *testing.T) {
 			target := start(t, mediad)
