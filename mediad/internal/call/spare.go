@@ -128,8 +128,10 @@ func (c *Call) keepSpares(p *party, before []spare) {
 		if shared[s.media.pair] {
 			continue
 		}
-		for _, stream := range s.media.streams {
-			stream.SetRoute(&flow.Route{Drop: true, Learning: flow.Off})
+		for _, at := range s.media.places() {
+			for _, stream := range at.streams {
+				stream.SetRoute(&flow.Route{Drop: true, Learning: flow.Off})
+			}
 		}
 	}
 }
