@@ -209,7 +209,7 @@ func (x *exam) judge(t *testing.T, events []event, during call) {
 	if during.RTP.Lost*100 > during.RTP.Received {
 		t.Errorf("the phone lost %d of %d packets", during.RTP.Lost, during.RTP.Received)
 	}
-	if strings.Contains(during.RemoteSDP, "candidate") || !strings.Contains(during.RemoteSDP, "RTP/AVP") {
+	if strings.Contains(during.RemoteSDP, "a=candidate") || !strings.Contains(during.RemoteSDP, "RTP/AVP") {
 		t.Errorf("the phone was offered more than RTP/AVP:\n%s", during.RemoteSDP)
 	}
 	if err := harness.Eventually(5*time.Second, func() error {

@@ -172,10 +172,16 @@ func (m *mediaSession) gathered(ctx context.Context, desc webrtc.SessionDescript
 	}
 	select {
 	case <-done:
-		return m.pc.LocalDescription().SDP, nil
+		return trickling(m.pc.LocalDescription().SDP), nil
 	case <-ctx.Done():
 		return "", ctx.Err()
 	}
+}
+
+// trickling says what every browser says and pion leaves out. Without it the
+// address 0.0.0.0 of pion's c= line is a hold to rtpengine and mediad.
+func trickling(desc string) string {
+	return strings.Replace(desc, "\r\na=ice-ufrag:", "\r\na=ice-options:trickle\r\na=ice-ufrag:", 1)
 }
 
 func (m *mediaSession) accept(remote string) error {
