@@ -34,8 +34,11 @@ func NewBatch() *Batch {
 	return &Batch{items: make([]Datagram, 0, batchSize), copies: make([]byte, batchSize*PacketSize)}
 }
 
+// maxAppended is what one packet may append: itself for each output, a report of our own to each of the receivers and one to its sender.
+const maxAppended = 2*MaxOutputs + 1
+
 // Room reports whether another packet may be handled before the batch is sent.
-func (b *Batch) Room() bool { return len(b.items)+MaxOutputs <= cap(b.items) }
+func (b *Batch) Room() bool { return len(b.items)+maxAppended <= cap(b.items) }
 
 // Datagrams to be sent, in order.
 func (b *Batch) Datagrams() []Datagram { return b.items }
