@@ -131,7 +131,9 @@ func (p *Plan) choose(party *Party, l *Local, name string, family ng.AddressFami
 		if !first.has(family) {
 			family = otherFamily(family)
 		}
-		name, _, _ = strings.Cut(first.Name, ":")
+		if name, _, _ = strings.Cut(first.Name, ":"); name == "" { // of no group
+			name = first.Name
+		}
 		members = withFamily(p.members(name), family)
 	}
 	at := seat{p.turn(name, members), family}

@@ -147,3 +147,14 @@ func TestDefaultIsAGroup(t *testing.T) {
 	_, got = placed(t, o, ng.Request{}, 1, false, Party{}, Party{})
 	require.Equal(t, "pub:1/4 pub:3/4", got)
 }
+
+// TestDefaultWithoutAGroup: a name that begins with the colon of a group is a
+// name like any other.
+func TestDefaultWithoutAGroup(t *testing.T) {
+	o := placeOptions()
+	for _, name := range []string{":x", ":"} {
+		o.Interfaces = []Interface{{Name: name, IPv4: true}}
+		_, got := placed(t, o, ng.Request{}, 1, true, Party{}, Party{})
+		require.Equal(t, name+"/4 "+name+"/4", got)
+	}
+}
