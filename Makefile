@@ -45,12 +45,16 @@ unit: webphone
 race: webphone
 	CGO_ENABLED=1 go test -race -short $(RACE)
 
-# One package at a time: they measure, and share two or four cores with SIPp and
-# Chromium.
+# Those that measure go one at a time: they share two or four cores with SIPp and
+# Chromium. The others mostly wait.
+COMPARING := ./integration/dropin ./integration/kamailio ./ng-protocol/conformance ./ng-protocol/ngclient \
+	./mediad ./mediad/internal/app ./mediad/internal/negotiate ./mediad/internal/secure ./mediad/internal/settings
+
 integration: webphone
 	go vet -tags integration ./...
-	go test -p 1 -tags integration -count=1 -timeout 12m ./integration/... ./proxy/internal/bridge ./ng-protocol/conformance ./ng-protocol/ngclient \
-		./mediad ./mediad/internal/app ./mediad/internal/negotiate ./mediad/internal/secure ./mediad/internal/settings
+	go test -p 1 -tags integration -count=1 -timeout 12m ./proxy/internal/bridge \
+		$$(go list -tags integration ./integration/... | grep -v -e /dropin$$ -e /kamailio$$)
+	go test -p 3 -tags integration -count=1 -timeout 12m $(COMPARING)
 
 bench:
 	go test -run '^$$' -bench . -benchmem ./ng-protocol/... ./pkg/... ./mediad/... ./proxy/...

@@ -95,9 +95,9 @@ func TestNodeGoneAndBack(t *testing.T) {
 	if n := first.managed(t); n == 0 {
 		t.Error("the node that is back got no call")
 	}
-	for _, n := range []*node{first, second} {
-		n.idle(t, 3*time.Second)
-	}
+	// A worker of Kamailio's that has not used the node since gives up its first
+	// command, which may be a delete: only the node that stayed has to be idle.
+	second.idle(t, 3*time.Second)
 }
 
 // TestNoNode refuses the call when no node takes it.
