@@ -352,7 +352,7 @@ func (s *Server) handle(req *ng.Request) (reply ng.Reply) {
 // finish writes the reply into the cache and to all who asked for it. It returns
 // the message, nil if there is none.
 func (s *Server) finish(cookie string, reply ng.Reply, format ng.Format) []byte {
-	body, err := s.encode(reply, format, maxReply-len(cookie)-1)
+	body, err := s.encode(reply, format)
 	if err != nil {
 		s.cache.abandon(cookie)
 		return nil
@@ -365,12 +365,11 @@ func (s *Server) finish(cookie string, reply ng.Reply, format ng.Format) []byte 
 	return message
 }
 
-// encode writes a reply of at most limit bytes. The limit is that of a datagram
-// for all transports, since a repetition may come over another one.
-func (s *Server) encode(reply ng.Reply, format ng.Format, limit int) ([]byte, error) {
+// encode writes a reply, within what any transport may carry.
+func (s *Server) encode(reply ng.Reply, format ng.Format) ([]byte, error) {
 	body, err := ng.EncodeReply(reply, format)
-	if err == nil && len(body) > limit {
-		err = fmt.Errorf("reply of %d bytes does not fit a datagram", len(body))
+	if err == nil && len(body) > maxReply {
+		err = fmt.Errorf("reply of %d bytes is too long", len(body))
 	}
 	if err == nil {
 		return body, nil

@@ -1,16 +1,24 @@
 package ngserver
 
 import (
+	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	ng "github.com/tandem-sbc/tandem/ng-protocol"
 )
 
-// maxReply is the most that one UDP datagram over IPv4 carries, in bytes.
-const maxReply = 65507
+// Bounds of a reply, in bytes.
+const (
+	maxReply         = 1 << 20 // by a transport that has no bound of its own
+	maxDatagramReply = 65507   // what one UDP datagram over IPv4 carries
+)
 
 // receiveBuffer is the wanted socket buffer in bytes; the system may give less.
 const receiveBuffer = 1 << 20
@@ -94,13 +102,38 @@ func (s *socket) receive(buf, oob []byte) (int, destination, error) {
 	return n, peer, nil
 }
 
+// deliver sends a reply; for one that fits no datagram the client is told that
+// there is none, as it would repeat its command otherwise.
 func (d destination) deliver(message []byte) error {
+	if len(message) > maxDatagramReply {
+		refusal, err := withoutReply(message)
+		if err == nil {
+			err = d.deliver(refusal)
+		}
+		return errors.Join(fmt.Errorf("reply of %d bytes does not fit a datagram", len(message)), err)
+	}
 	var oob []byte
 	if d.local.addr.IsValid() {
 		oob = sendFrom(d.local)
 	}
 	_, _, err := d.sock.conn.WriteMsgUDPAddrPort(message, oob, d.addr)
 	return err
+}
+
+// withoutReply makes the message that says so in place of a reply.
+func withoutReply(message []byte) ([]byte, error) {
+	cookie, body, err := ng.SplitCookie(message)
+	if err != nil {
+		return nil, err
+	}
+	format := ng.FormatBencode
+	if body[0] == '{' {
+		format = ng.FormatJSON
+	}
+	if body, err = ng.EncodeReply(&ng.Failure{Reason: ng.ReasonInternal}, format); err != nil {
+		return nil, err
+	}
+	return slices.Concat([]byte(cookie), []byte{' '}, body), nil
 }
 
 func (d destination) String() string { return d.addr.String() }

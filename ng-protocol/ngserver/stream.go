@@ -19,7 +19,7 @@ import (
 const (
 	messageTimeout = 10 * time.Second // from the first byte of a message to its last
 	writeTimeout   = 5 * time.Second  // for what waits to be sent
-	maxOutgoing    = 256 << 10        // bytes that wait to be sent
+	maxOutgoing    = 256 << 10        // bytes that wait to be sent, unless it is one reply
 )
 
 var (
@@ -247,7 +247,7 @@ func (st *stream) deliver(message []byte) error {
 	if st.finished {
 		return errClosed
 	}
-	if st.queued+len(message) > maxOutgoing {
+	if st.queued > 0 && st.queued+len(message) > maxOutgoing {
 		st.conn.Close() // ends reader and writer
 		return errSlowReader
 	}

@@ -79,7 +79,7 @@ func (c *webClient) address() netip.AddrPort { return c.peer }
 
 // deliver queues a reply. A client that lets too many pile up is cut off.
 func (c *webClient) deliver(message []byte) error {
-	if c.queued.Add(int64(len(message))) > maxOutgoing {
+	if n := int64(len(message)); c.queued.Add(n) > max(n, maxOutgoing) {
 		c.cancel()
 		return errSlowReader
 	}
