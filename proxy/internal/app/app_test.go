@@ -170,6 +170,8 @@ routes: [{name: out, pattern: "0[0-9]+", strip: 1, add: "+49", to: "sip:` + carr
 	require.NotEmpty(t, headers(<-done, "P-Asserted-Identity"))
 	phone.expect("ACK ")
 	require.Contains(t, carrier.request("INVITE", "sip:0123@example.org", "through", "", "v=0"), "SIP/2.0 404", "no way through to itself")
+	// Commands of different calls run side by side, so the first ones are awaited.
+	require.Eventually(t, func() bool { return len(s.commands()) == 2 }, time.Second, 5*time.Millisecond)
 
 	go func() {
 		invite := carrier.expect("INVITE ")
