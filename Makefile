@@ -54,7 +54,7 @@ integration: webphone
 	go vet -tags integration ./...
 	go test -p 1 -tags integration -count=1 -timeout 12m ./proxy/internal/bridge \
 		$$(go list -tags integration ./integration/... | grep -v -e /dropin$$ -e /kamailio$$)
-	go test -p 3 -tags integration -count=1 -timeout 12m $(COMPARING)
+	go test -p 2 -tags integration -count=1 -timeout 12m $(COMPARING)
 
 bench:
 	go test -run '^$$' -bench . -benchmem ./ng-protocol/... ./pkg/... ./mediad/... ./proxy/...

@@ -101,7 +101,7 @@ func (b *browser) connect(d description, ufrag string, controlling bool) {
 
 // settle is how long after the end of a handshake on one side it may show on the
 // other.
-const settle = 20 * time.Millisecond
+const settle = 150 * time.Millisecond
 
 func (b *browser) keys() {
 	t := b.talk
