@@ -28,8 +28,10 @@ func (s *Stream) Handle(pkt []byte, src netip.AddrPort, now time.Time, out *Batc
 		}
 	case rtp.DTLS:
 		switch {
-		case r.DTLS != nil && s.reachable(r, src):
-			r.DTLS.HandlePacket(pkt, src)
+		case r.DTLS != nil:
+			if s.reachable(r, src) { // a peer that is ahead of ICE's checks repeats itself
+				r.DTLS.HandlePacket(pkt, src)
+			}
 		case r.PassSTUN:
 			s.passSTUN(r, pkt, out)
 		default:
