@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -27,6 +29,37 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const testPorts = 200
+
+// handedOut are the lower ends of the ranges in use by daemons of this process:
+// those of tests that run side by side must not overlap, or each would find the
+// other's sockets in its own.
+var handedOut portRanges
+
+type portRanges struct {
+	mu   sync.Mutex
+	lows []int
+}
+
+func (r *portRanges) take(t *testing.T, interfaces []settings.Interface) (low, high int) {
+	t.Helper()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for {
+		low, high, err := freeRange(testPorts, interfaces)
+		require.NoError(t, err)
+		if !slices.ContainsFunc(r.lows, func(other int) bool { return low < other+testPorts && other < low+testPorts }) {
+			r.lows = append(r.lows, low)
+			t.Cleanup(func() { r.release(low) })
+			return low, high
+		}
+	}
+}
+
+func (r *portRanges) release(low int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lows = slices.DeleteFunc(r.lows, func(other int) bool { return other == low })
+}
 
 // daemon is the whole of mediad, driven over UDP like from outside.
 type daemon struct {
@@ -50,9 +83,7 @@ func startDaemon(t *testing.T, change func(*settings.Settings)) *daemon {
 		change(&s)
 	}
 	if s.Network.PortMin == settings.Defaults().Network.PortMin {
-		low, high, err := freeRange(testPorts, s.Network.Interfaces)
-		require.NoError(t, err)
-		s.Network.PortMin, s.Network.PortMax = low, high
+		s.Network.PortMin, s.Network.PortMax = handedOut.take(t, s.Network.Interfaces)
 	}
 	log := zap.NewNop()
 	if testing.Verbose() {
