@@ -41,6 +41,7 @@ func law() []rule {
 		{packages: "pkg/sdp", never: []string{"net", "go.uber.org/zap"}},
 		{packages: "pkg/rtp", never: []string{"net", "go.uber.org/zap"}},
 		{packages: "pkg/udp", never: []string{"go.uber.org/zap"}},
+		{packages: "pkg/uring", may: []string{"pkg/udp"}, never: []string{"net", "go.uber.org/zap"}},
 		{packages: "pkg/...", may: leaves},
 
 		// The media daemon.

@@ -1,10 +1,8 @@
 package udp
 
 import (
-	"encoding/binary"
 	"fmt"
 	"net/netip"
-	"strconv"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -21,11 +19,11 @@ type mmsghdr struct {
 type Reader struct {
 	headers []mmsghdr
 	iovecs  []unix.Iovec
-	names   []unix.RawSockaddrInet6 // large enough for IPv4 too
+	names   []Sockaddr
 	buffer  []byte
 	stride  int
 	used    int // headers the kernel has written to since they were set up
-	zones   zoneNames
+	zones   Zones
 }
 
 // NewReader makes a reader of count datagrams of at most size bytes. Each buffer has room for slack more bytes behind the datagram, so
@@ -34,7 +32,7 @@ func NewReader(count, size, slack int) *Reader {
 	r := &Reader{
 		headers: make([]mmsghdr, count),
 		iovecs:  make([]unix.Iovec, count),
-		names:   make([]unix.RawSockaddrInet6, count),
+		names:   make([]Sockaddr, count),
 		buffer:  make([]byte, count*(size+slack)),
 		stride:  size + slack,
 		used:    count,
@@ -85,38 +83,14 @@ func (r *Reader) Packet(i int) []byte {
 func (r *Reader) Truncated(i int) bool { return r.headers[i].hdr.Flags&unix.MSG_TRUNC != 0 }
 
 // Source is where the i-th datagram came from.
-func (r *Reader) Source(i int) netip.AddrPort {
-	name := &r.names[i]
-	if name.Family == unix.AF_INET {
-		in4 := (*unix.RawSockaddrInet4)(unsafe.Pointer(name))
-		return netip.AddrPortFrom(netip.AddrFrom4(in4.Addr), networkOrder(in4.Port))
-	}
-	addr := netip.AddrFrom16(name.Addr)
-	if name.Scope_id != 0 {
-		addr = addr.WithZone(r.zones.name(name.Scope_id))
-	}
-	return netip.AddrPortFrom(addr, networkOrder(name.Port))
-}
-
-// zoneNames remembers the text of the last zone, which is the only one nearly always.
-type zoneNames struct {
-	id   uint32
-	text string
-}
-
-func (z *zoneNames) name(id uint32) string {
-	if z.id != id {
-		z.id, z.text = id, strconv.FormatUint(uint64(id), 10)
-	}
-	return z.text
-}
+func (r *Reader) Source(i int) netip.AddrPort { return r.zones.AddrPort(&r.names[i]) }
 
 // Writer collects datagrams for one socket after another and sends those of one socket by one system call. It keeps references to the
 // packets until Flush. Not safe for concurrent use.
 type Writer struct {
 	headers []mmsghdr
 	iovecs  []unix.Iovec
-	names   []unix.RawSockaddrInet6
+	names   []Sockaddr
 	count   int
 }
 
@@ -125,7 +99,7 @@ func NewWriter(count int) *Writer {
 	w := &Writer{
 		headers: make([]mmsghdr, count),
 		iovecs:  make([]unix.Iovec, count),
-		names:   make([]unix.RawSockaddrInet6, count),
+		names:   make([]Sockaddr, count),
 	}
 	for i := range w.headers {
 		h := &w.headers[i].hdr
@@ -144,7 +118,7 @@ func (w *Writer) Add(pkt []byte, dst netip.AddrPort) {
 	i := w.count
 	w.iovecs[i].Base = unsafe.SliceData(pkt)
 	w.iovecs[i].SetLen(len(pkt))
-	w.headers[i].hdr.Namelen = putSockaddr(&w.names[i], dst)
+	w.headers[i].hdr.Namelen = w.names[i].Set(dst)
 	w.count++
 }
 
@@ -177,8 +151,8 @@ func (w *Writer) Flush(c *Conn) (sent int, err error) {
 
 // WriteTo sends one datagram without blocking.
 func (c *Conn) WriteTo(pkt []byte, dst netip.AddrPort) error {
-	var name unix.RawSockaddrInet6
-	size := putSockaddr(&name, dst)
+	var name Sockaddr
+	size := name.Set(dst)
 	for {
 		_, _, errno := unix.Syscall6(unix.SYS_SENDTO, uintptr(c.fd), uintptr(unsafe.Pointer(unsafe.SliceData(pkt))), uintptr(len(pkt)),
 			unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, uintptr(unsafe.Pointer(&name)), uintptr(size))
@@ -191,27 +165,4 @@ func (c *Conn) WriteTo(pkt []byte, dst netip.AddrPort) error {
 			return fmt.Errorf("udp: send to %s: %w", dst, errno)
 		}
 	}
-}
-
-// putSockaddr writes dst in the kernel's form and returns its length.
-func putSockaddr(name *unix.RawSockaddrInet6, dst netip.AddrPort) uint32 {
-	addr := dst.Addr()
-	if addr.Is4() || addr.Is4In6() {
-		in4 := (*unix.RawSockaddrInet4)(unsafe.Pointer(name))
-		*in4 = unix.RawSockaddrInet4{Family: unix.AF_INET, Port: networkOrder(dst.Port()), Addr: addr.As4()}
-		return unix.SizeofSockaddrInet4
-	}
-	*name = unix.RawSockaddrInet6{Family: unix.AF_INET6, Port: networkOrder(dst.Port()), Addr: addr.As16()}
-	if zone := addr.Zone(); zone != "" {
-		// A zone that has gone leaves scope 0, and the kernel refuses the packet.
-		name.Scope_id, _ = zoneIndex(zone)
-	}
-	return unix.SizeofSockaddrInet6
-}
-
-// networkOrder swaps a port between the host's and the network's byte order.
-func networkOrder(p uint16) uint16 {
-	var b [2]byte
-	binary.BigEndian.PutUint16(b[:], p)
-	return binary.NativeEndian.Uint16(b[:])
 }
