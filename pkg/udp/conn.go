@@ -53,19 +53,21 @@ func Listen(local netip.AddrPort, opt Options) (*Conn, error) {
 }
 
 // ListenPair binds two neighbouring ports, an even one for RTP and the next odd one for RTCP (RFC 3550 §11). Either both are bound
-// or none.
-func ListenPair(addr netip.Addr, even uint16, opt Options) (rtp, rtcp *Conn, err error) {
+// or none; both are *Conn.
+func ListenPair(addr netip.Addr, even uint16, opt Options) (rtp, rtcp Port, err error) {
 	if even == 0 || even%2 != 0 {
 		return nil, nil, fmt.Errorf("%w: port %d is not even", ErrInvalidAddress, even)
 	}
-	if rtp, err = Listen(netip.AddrPortFrom(addr, even), opt); err != nil {
+	first, err := Listen(netip.AddrPortFrom(addr, even), opt)
+	if err != nil {
 		return nil, nil, err
 	}
-	if rtcp, err = Listen(netip.AddrPortFrom(addr, even+1), opt); err != nil {
-		_ = rtp.Close()
+	second, err := Listen(netip.AddrPortFrom(addr, even+1), opt)
+	if err != nil {
+		_ = first.Close()
 		return nil, nil, err
 	}
-	return rtp, rtcp, nil
+	return first, second, nil
 }
 
 func (c *Conn) setup(local netip.AddrPort, opt Options) error {

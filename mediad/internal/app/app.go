@@ -12,7 +12,6 @@ import (
 
 	"github.com/tandem-sbc/tandem/mediad/internal/call"
 	"github.com/tandem-sbc/tandem/mediad/internal/engine"
-	"github.com/tandem-sbc/tandem/mediad/internal/engine/sockets"
 	"github.com/tandem-sbc/tandem/mediad/internal/limits"
 	"github.com/tandem-sbc/tandem/mediad/internal/negotiate"
 	"github.com/tandem-sbc/tandem/mediad/internal/ports"
@@ -20,12 +19,8 @@ import (
 	"github.com/tandem-sbc/tandem/mediad/internal/settings"
 	ng "github.com/tandem-sbc/tandem/ng-protocol"
 	"github.com/tandem-sbc/tandem/pkg/telemetry"
-	"github.com/tandem-sbc/tandem/pkg/udp"
 	"go.uber.org/zap"
 )
-
-// ErrNoKernel says that the start was made to depend on kernel forwarding.
-var ErrNoKernel = errors.New("no-fallback is set, but there is no kernel forwarding in this version")
 
 // Config holds what the daemon is made of.
 type Config struct {
@@ -63,9 +58,6 @@ type App struct {
 // Start. What was built before an error is closed again.
 func New(cfg Config) (*App, error) {
 	s, log := cfg.Settings, cfg.Log
-	if err := checkKernel(s.Kernel, log); err != nil {
-		return nil, err
-	}
 	for _, n := range s.Notes {
 		log.Warn(n.Message, zap.String("option", n.Option), zap.String("source", n.Source))
 	}
@@ -76,10 +68,6 @@ func New(cfg Config) (*App, error) {
 	if a.levels == nil {
 		a.levels = newLevels(&s.Log)
 	}
-	var err error
-	if a.ports, err = newPorts(&s.Network, log); err != nil {
-		return nil, err
-	}
 	certificate, err := newCertificate(&s.DTLS)
 	if err != nil {
 		return nil, err
@@ -88,11 +76,11 @@ func New(cfg Config) (*App, error) {
 		_, bytes, _ := a.calls.Received()
 		return bytes
 	})
-	contained := func(v any, stack []byte) {
-		log.Error("panic while handling a packet", zap.Any("panic", v), zap.ByteString("stack", stack))
-	}
-	if a.engine, err = sockets.New(sockets.Config{Workers: s.Network.Workers, OnPanic: contained}); err != nil {
+	if a.engine, err = newEngine(&s.Engine, uint8(s.Network.TOS), log); err != nil {
 		return nil, err
+	}
+	if a.ports, err = newPorts(&s.Network, a.engine, log); err != nil {
+		return nil, errors.Join(err, a.engine.Close())
 	}
 	if a.exports, err = newExports(s, a.notify, log); err != nil {
 		return nil, errors.Join(err, a.engine.Close())
@@ -153,18 +141,6 @@ func newInstance() string {
 	return hex.EncodeToString(b[:])
 }
 
-// checkKernel says what became of the wish for kernel forwarding.
-func checkKernel(k settings.Kernel, log *zap.Logger) error {
-	switch {
-	case k.Table < 0:
-		return nil
-	case k.NoFallback:
-		return ErrNoKernel
-	}
-	log.Warn("there is no kernel forwarding in this version: media is forwarded in user space", zap.Int("table", k.Table))
-	return nil
-}
-
 func newCertificate(d *settings.DTLS) (*secure.Certificate, error) {
 	if d.CertCipher == settings.CipherRSA {
 		return secure.NewRSACertificate(d.RSAKeySize)
@@ -172,7 +148,7 @@ func newCertificate(d *settings.DTLS) (*secure.Certificate, error) {
 	return secure.NewCertificate()
 }
 
-func newPorts(n *settings.Network, log *zap.Logger) (*ports.Registry, error) {
+func newPorts(n *settings.Network, e engine.Engine, log *zap.Logger) (*ports.Registry, error) {
 	if n.AutoPortRange > 0 {
 		var err error
 		if n.PortMin, n.PortMax, err = freeRange(n.AutoPortRange, n.Interfaces); err != nil {
@@ -180,7 +156,7 @@ func newPorts(n *settings.Network, log *zap.Logger) (*ports.Registry, error) {
 		}
 	}
 	warnOfDescriptors((n.PortMax-n.PortMin+1)*len(n.Interfaces), log)
-	registry, err := ports.New(interfacesOf(n, log), ports.Options{Socket: udp.Options{TOS: uint8(n.TOS)}, FirstOnly: n.SavePorts})
+	registry, err := ports.New(interfacesOf(n, log), ports.Options{Open: e.OpenPair, FirstOnly: n.SavePorts})
 	if err != nil {
 		return nil, fmt.Errorf("interface: %w", err)
 	}

@@ -19,7 +19,7 @@ func optionsOf(s *settings.Settings) []cli.Option {
 	for _, name := range settings.Subsystems() {
 		add("log-level-"+name, "")
 	}
-	add("table", s.Kernel.Table)
+	add("table", s.Engine.Table)
 	for _, name := range []string{"max-sessions", "timeout", "silent-timeout", "final-timeout", "offer-timeout", "delete-delay"} {
 		add(name, "")
 	}
@@ -27,10 +27,10 @@ func optionsOf(s *settings.Settings) []cli.Option {
 	add("control-tos", s.Control.TOS)
 	add("homer-protocol", s.Export.HomerProtocol)
 	add("homer-id", s.Export.HomerID)
-	add("no-fallback", number(s.Kernel.NoFallback))
+	add("no-fallback", number(s.Engine.NoFallback))
 	add("port-min", s.Network.PortMin)
 	add("port-max", s.Network.PortMax)
-	add("num-threads", s.Network.Workers)
+	add("num-threads", s.Engine.Workers)
 	add("xmlrpc-format", s.Export.XMLRPCFormat)
 	add("log_format", number(s.Log.JSON))
 	for _, name := range []string{"max-cpu", "max-load", "max-bandwidth"} {

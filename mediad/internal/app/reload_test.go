@@ -86,6 +86,6 @@ func TestUnchangeable(t *testing.T) {
 	other.Limits.Timeout, other.Log.Level, other.Media.SIPSource = time.Hour, 7, true
 	require.Empty(t, unchangeable(&old, &other))
 	other.Control.NG = []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:1")}
-	other.Network.Workers, other.DTLS.MTU = 3, 700
+	other.Engine.Workers, other.DTLS.MTU = 3, 700
 	require.Equal(t, []string{"listen-ng", "num-threads", "dtls-cert-cipher"}, unchangeable(&old, &other))
 }

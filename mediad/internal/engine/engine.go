@@ -3,8 +3,10 @@ package engine
 
 import (
 	"errors"
+	"net/netip"
 
 	"github.com/tandem-sbc/tandem/mediad/internal/flow"
+	"github.com/tandem-sbc/tandem/pkg/udp"
 )
 
 // ErrClosed says that the engine is shut down.
@@ -13,8 +15,15 @@ var ErrClosed = errors.New("engine: closed")
 // Engine reads and writes the ports of the streams attached to it. All methods may be called from any goroutine, but not from a
 // handler of flow, which runs on the engine's worker.
 type Engine interface {
-	// Name for logs and metrics, for example "sockets".
+	// Name for logs, statistics and metrics: "sockets", "steer" or "kernel".
 	Name() string
+	// Detail says how, for the log, for example "io_uring".
+	Detail() string
+	// OpenPair opens two neighbouring ports of a local address, for streams that are then attached to this engine: ports.Opener.
+	OpenPair(addr netip.Addr, even uint16) (rtp, rtcp udp.Port, err error)
+	// Carrier names who moves the packets of an attached stream at this moment, as Name does, and says in a few words why it is not
+	// the kernel; reason is empty if it is, or if the engine does not do so at all.
+	Carrier(*flow.Stream) (name, reason string)
 	// Attach starts reading streams, those of one shard in one go. After an error some may be attached.
 	Attach(...*flow.Stream) error
 	// Detach ends it and returns when no packet of the streams is in flight any more: their contexts and sockets may be closed

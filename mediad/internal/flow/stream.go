@@ -19,7 +19,7 @@ var ErrNoDestination = errors.New("flow: no destination yet")
 // Stream is one local UDP port that faces one party: the RTP or the RTCP component of a media. The engine reads it, its Route says what
 // becomes of the packets. Methods may be called from any goroutine unless they say otherwise.
 type Stream struct {
-	conn  *udp.Conn
+	port  udp.Port
 	shard uint64
 
 	route atomic.Pointer[Route]
@@ -42,14 +42,14 @@ type Stream struct {
 	// settled tells that the latch has closed, or that a packet has come where nothing is learned.
 	settled atomic.Bool
 
-	sending sync.RWMutex // held for reading while Send uses the socket
+	sending sync.RWMutex // held for reading while Send uses the port
 	closed  atomic.Bool  // set under sending
 }
 
 // NewStream makes the stream of a port. Streams with the same shard, normally a hash of the Call-ID, are served by the same worker; the
 // streams a route connects must share it. Learning is open from now on.
-func NewStream(conn *udp.Conn, shard uint64, now time.Time) *Stream {
-	s := &Stream{conn: conn, shard: shard, counters: new(counters)}
+func NewStream(port udp.Port, shard uint64, now time.Time) *Stream {
+	s := &Stream{port: port, shard: shard, counters: new(counters)}
 	s.route.Store(&Route{Drop: true, Learning: Off})
 	s.opened.Store(now.UnixNano())
 	return s
@@ -57,8 +57,8 @@ func NewStream(conn *udp.Conn, shard uint64, now time.Time) *Stream {
 
 // NewFurther makes the stream of a port on another local address for the component that s is of. What it receives and sends counts for s,
 // and the same worker serves it.
-func (s *Stream) NewFurther(conn *udp.Conn, now time.Time) *Stream {
-	f := NewStream(conn, s.shard, now)
+func (s *Stream) NewFurther(port udp.Port, now time.Time) *Stream {
+	f := NewStream(port, s.shard, now)
 	f.counters = s.counters
 	return f
 }
@@ -66,14 +66,14 @@ func (s *Stream) NewFurther(conn *udp.Conn, now time.Time) *Stream {
 // Opened is when learning was last opened: at the start, and by Reopen.
 func (s *Stream) Opened() time.Time { return time.Unix(0, s.opened.Load()) }
 
-// Conn is the stream's socket, for the engine.
-func (s *Stream) Conn() *udp.Conn { return s.conn }
+// Port is the stream's port, for the engine that opened it.
+func (s *Stream) Port() udp.Port { return s.port }
 
 // Shard is the key the engine chooses the worker by.
 func (s *Stream) Shard() uint64 { return s.shard }
 
 // LocalAddr is the address of the port.
-func (s *Stream) LocalAddr() netip.AddrPort { return s.conn.LocalAddr() }
+func (s *Stream) LocalAddr() netip.AddrPort { return s.port.LocalAddr() }
 
 // Route is the route in force, never nil. It must not be changed.
 func (s *Stream) Route() *Route { return s.route.Load() }
@@ -154,11 +154,11 @@ func (s *Stream) Send(pkt []byte, dst netip.AddrPort) error {
 	if s.closed.Load() {
 		return ErrClosed
 	}
-	return s.conn.WriteTo(pkt, dst)
+	return s.port.WriteTo(pkt, dst)
 }
 
 // Retire makes Send fail and outputs to this stream drop from now on, and waits for a Send under way. The engine calls it when it
-// detaches the stream, on the stream's worker; afterwards the socket may be closed.
+// detaches the stream, on the stream's worker; afterwards the port may be closed.
 func (s *Stream) Retire() {
 	s.sending.Lock()
 	defer s.sending.Unlock()

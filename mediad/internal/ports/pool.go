@@ -26,14 +26,14 @@ type Pair struct {
 	Interface string
 	// Address is the local address it is bound to.
 	Address   Address
-	RTP, RTCP *udp.Conn
+	RTP, RTCP udp.Port
 
 	pool *pool
 	slot int
 	once sync.Once
 }
 
-// Release closes both sockets and gives the pair back; it rests in quarantine first. The streams on it must be detached. Further
+// Release closes both ports and gives the pair back; it rests in quarantine first. The streams on it must be detached. Further
 // calls do nothing.
 func (p *Pair) Release() {
 	p.once.Do(func() {
@@ -43,11 +43,16 @@ func (p *Pair) Release() {
 	})
 }
 
+// listenPair is the Opener where none is given.
+func listenPair(addr netip.Addr, even uint16) (rtp, rtcp udp.Port, err error) {
+	return udp.ListenPair(addr, even, udp.Options{})
+}
+
 // pool has the port pairs of one address, as slots: slot i is the ports first+2i and first+2i+1. A slot is free, in use or resting.
 type pool struct {
 	local      netip.Addr
 	first      uint16
-	socket     udp.Options
+	open       Opener
 	quarantine time.Duration
 
 	mu   sync.Mutex
@@ -71,7 +76,10 @@ func newPool(a Address, opt Options) (*pool, error) {
 	if a.Min == 0 || total < 1 {
 		return nil, fmt.Errorf("ports: range %d–%d of %s holds no even/odd pair", a.Min, a.Max, a.Local)
 	}
-	p := &pool{local: a.Local, first: uint16(first), socket: opt.Socket, quarantine: opt.Quarantine, last: -1}
+	p := &pool{local: a.Local, first: uint16(first), open: opt.Open, quarantine: opt.Quarantine, last: -1}
+	if p.open == nil {
+		p.open = listenPair
+	}
 	if p.quarantine == 0 {
 		p.quarantine = defaultQuarantine
 	}
@@ -99,7 +107,7 @@ func (p *pool) allocate(now time.Time) (*Pair, error) {
 		if !ok {
 			break
 		}
-		rtp, rtcp, err := udp.ListenPair(p.local, p.first+uint16(2*slot), p.socket)
+		rtp, rtcp, err := p.open(p.local, p.first+uint16(2*slot))
 		switch {
 		case err == nil:
 			p.bound(slot)

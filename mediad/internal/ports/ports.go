@@ -59,10 +59,14 @@ type Interface struct {
 	Addresses []Address
 }
 
+// Opener opens two neighbouring ports of a local address, an even one for RTP and the next odd one for RTCP: both or none. The error wraps
+// unix.EADDRINUSE when somebody else has one of them. engine.Engine.OpenPair is one.
+type Opener func(addr netip.Addr, even uint16) (rtp, rtcp udp.Port, err error)
+
 // Options of a Registry.
 type Options struct {
-	// Socket options of the media sockets.
-	Socket udp.Options
+	// Open opens the pairs; nil means plain sockets.
+	Open Opener
 	// FirstOnly hands out ports on one address of an interface only (rtpengine's save-interface-ports).
 	FirstOnly bool
 	// Quarantine is how long a released pair rests before it is handed out again, so that a new call does not hear the

@@ -21,7 +21,7 @@ func withoutEffect() []option {
 	add(onlyOneThing, false, checkInt, `thread-stack priority idle-priority max-recv-iters poller-size
 		timer-accuracy io-uring-buffers codec-num-threads media-num-threads num-media-threads http-threads
 		http-buf-size http-idle-timeout socket-cpu-affinity`)
-	add(onlyOneThing, true, checkBool, `poller-per-thread io-uring`)
+	add(onlyOneThing, true, checkBool, `poller-per-thread`)
 	add(onlyOneThing, false, checkNothing, `scheduling idle-scheduling control-pmtu`)
 	add(ineffective, false, checkInt, `jitter-buffer jb-adaptive-min jb-adaptive-max
 		ng-client-timeout ng-client-retries

@@ -47,7 +47,7 @@ type option struct {
 // options lists every option. It is built anew for each use, so that there is
 // no package state; starting happens once.
 func options() []option {
-	return slices.Concat(processOptions(), logOptions(), controlOptions(), networkOptions(), limitOptions(),
+	return slices.Concat(processOptions(), logOptions(), controlOptions(), networkOptions(), engineOptions(), limitOptions(),
 		mediaOptions(), dtlsOptions(), exportOptions(), withoutEffect())
 }
 
@@ -61,8 +61,6 @@ func processOptions() []option {
 		{long: "foreground", short: 'f', isBool: true, set: toBool(func(s *Settings) *bool { return &s.Process.Foreground })},
 		{long: "pidfile", short: 'p', set: toString(func(s *Settings) *string { return &s.Process.PIDFile })},
 		{long: "software-id", set: toString(func(s *Settings) *string { return &s.Process.SoftwareID })},
-		{long: "table", short: 't', set: toInt(-1, 1<<31-1, func(s *Settings) *int { return &s.Kernel.Table })},
-		{long: "no-fallback", short: 'F', isBool: true, set: toBool(func(s *Settings) *bool { return &s.Kernel.NoFallback })},
 	}
 }
 
@@ -128,7 +126,25 @@ func networkOptions() []option {
 		{long: "auto-port-range", set: toInt(0, 30000, func(s *Settings) *int { return &s.Network.AutoPortRange })},
 		{long: "save-interface-ports", short: 'S', isBool: true, set: toBool(func(s *Settings) *bool { return &s.Network.SavePorts })},
 		{long: "tos", short: 'T', set: toInt(0, 255, func(s *Settings) *int { return &s.Network.TOS })},
-		{long: "num-threads", set: toInt(-1, 1024, func(s *Settings) *int { return &s.Network.Workers })},
+	}
+}
+
+func engineOptions() []option {
+	ring := func(s *Settings, text string) error {
+		on, err := parseBool(text)
+		s.Engine.Ring = map[bool]string{true: RingOn, false: RingOff}[on]
+		return err
+	}
+	table := toInt(-1, 1<<31-1, func(s *Settings) *int { return &s.Engine.Table })
+	return []option{
+		{long: "table", short: 't', set: func(s *Settings, text string) error {
+			s.Engine.TableGiven = true
+			return table(s, text)
+		}},
+		{long: "no-fallback", short: 'F', isBool: true, set: toBool(func(s *Settings) *bool { return &s.Engine.NoFallback })},
+		{long: "engine", set: toChoice(func(s *Settings) *string { return &s.Engine.Name }, EngineAuto, EngineKernel, EngineSteer, EngineSockets)},
+		{long: "io-uring", isBool: true, set: ring},
+		{long: "num-threads", set: toInt(-1, 1024, func(s *Settings) *int { return &s.Engine.Workers })},
 	}
 }
 

@@ -17,7 +17,7 @@ const DefaultConfigFile = "/etc/rtpengine/rtpengine.conf"
 type Settings struct {
 	Process Process
 	Log     Log
-	Kernel  Kernel
+	Engine  Engine
 	Control Control
 	Network Network
 	Limits  limits.Values
@@ -58,10 +58,29 @@ type Log struct {
 	MaxLine      int            // max-log-line-length, in bytes; 0 or less = unlimited
 }
 
-// Kernel holds what was asked of rtpengine's kernel module.
-type Kernel struct {
-	Table      int  // table; -1 = user space
-	NoFallback bool // no-fallback
+// Names of engines, and EngineAuto for the best that works here.
+const (
+	EngineAuto    = "auto"
+	EngineKernel  = "kernel"
+	EngineSteer   = "steer"
+	EngineSockets = "sockets"
+)
+
+// Values of Engine.Ring: io_uring where the kernel allows it, always or never.
+const (
+	RingAuto = "auto"
+	RingOn   = "on"
+	RingOff  = "off"
+)
+
+// Engine holds what moves the packets.
+type Engine struct {
+	Name       string // engine (ours)
+	Table      int    // table; -1 = user space. Otherwise the number says nothing
+	TableGiven bool   // the default would rule out the kernel
+	NoFallback bool   // no-fallback: refuse to start without the kernel
+	Workers    int    // num-threads; 0 or less = one for two CPUs
+	Ring       string // io-uring, for sockets; not given = RingAuto
 }
 
 // Control holds where commands come from.
@@ -90,7 +109,6 @@ type Network struct {
 	AutoPortRange    int         // auto-port-range (ours): pick that many free ports; 0 = off
 	SavePorts        bool        // save-interface-ports: one address of an interface is enough
 	TOS              int         // tos; 0–255
-	Workers          int         // num-threads; 0 = one a CPU
 }
 
 // Interface is one local address for media under a name. Several may share a
@@ -162,7 +180,7 @@ func Defaults() Settings {
 	return Settings{
 		Process: Process{ConfigSection: "rtpengine", SoftwareID: "rtpengine"},
 		Log:     Log{Level: 6, Facility: "daemon", Name: "mediad"},
-		Kernel:  Kernel{Table: -1},
+		Engine:  Engine{Name: EngineAuto, Table: -1, Ring: RingAuto},
 		Network: Network{PortMin: 30000, PortMax: 40000},
 		Limits: limits.Values{
 			Timeout:       60 * time.Second,

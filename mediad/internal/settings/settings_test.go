@@ -42,7 +42,8 @@ func TestCommandLineForms(t *testing.T) {
 	want.Process.ConfigFile, want.Process.Foreground, want.Process.PIDFile = "none", true, "/run/x.pid"
 	want.Log.Level, want.Log.ToStderr = 7, true
 	want.Control.TOS = 96
-	want.Network = Network{PortMin: 20000, PortMax: 20999, TOS: 184, Workers: 3}
+	want.Network = Network{PortMin: 20000, PortMax: 20999, TOS: 184}
+	want.Engine.Workers, want.Engine.TableGiven = 3, true
 	want.Limits = limits.Values{
 		Timeout: 30 * time.Second, SilentTimeout: 100 * time.Second, OfferTimeout: 9 * time.Second,
 		FinalTimeout: 2 * time.Hour, DeleteDelay: 0, MaxSessions: 10,
@@ -224,7 +225,7 @@ func TestPackagedFileStartsUnchanged(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		if s.Kernel.Table != 0 || s.Network.TOS != 184 || len(s.Control.NG) == 0 || s.Control.NG[0].Port() != 2223 ||
+		if s.Engine.Table != 0 || s.Network.TOS != 184 || len(s.Control.NG) == 0 || s.Control.NG[0].Port() != 2223 ||
 			len(s.Network.Interfaces) == 0 || s.Network.PortMax != 40000 {
 			t.Errorf("%s: got %+v", name, *s)
 		}

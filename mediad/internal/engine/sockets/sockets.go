@@ -4,17 +4,21 @@ package sockets
 
 import (
 	"fmt"
+	"net/netip"
 	"runtime"
 	"sync"
 
 	"github.com/tandem-sbc/tandem/mediad/internal/engine"
 	"github.com/tandem-sbc/tandem/mediad/internal/flow"
+	"github.com/tandem-sbc/tandem/pkg/udp"
 )
 
 // Config of the engine. The zero value is good.
 type Config struct {
 	// Workers is the number of event loops; zero means one for each processor Go may use.
 	Workers int
+	// Socket options of the ports.
+	Socket udp.Options
 	// OnPanic is called, on a worker, when handling a packet has panicked; stack says where. The packet is dropped and the engine
 	// goes on: a fault that one call's packets can reach must not end the others. It is to be logged as an error. Nil lets the panic
 	// end the process.
@@ -23,6 +27,7 @@ type Config struct {
 
 // Engine is an engine.Engine over sockets.
 type Engine struct {
+	socket  udp.Options
 	workers []*worker
 	running sync.WaitGroup
 	once    sync.Once
@@ -37,7 +42,7 @@ func New(cfg Config) (*Engine, error) {
 	if n <= 0 {
 		n = runtime.GOMAXPROCS(0)
 	}
-	e := &Engine{}
+	e := &Engine{socket: cfg.Socket}
 	for range n {
 		w, err := newWorker(cfg.OnPanic)
 		if err != nil {
@@ -56,6 +61,17 @@ func New(cfg Config) (*Engine, error) {
 
 // Name is "sockets".
 func (e *Engine) Name() string { return "sockets" }
+
+// Detail is "epoll".
+func (e *Engine) Detail() string { return "epoll" }
+
+// Carrier is this engine, for all streams.
+func (e *Engine) Carrier(*flow.Stream) (name, reason string) { return e.Name(), "" }
+
+// OpenPair binds a socket a port.
+func (e *Engine) OpenPair(addr netip.Addr, even uint16) (rtp, rtcp udp.Port, err error) {
+	return udp.ListenPair(addr, even, e.socket)
+}
 
 // Attach starts reading streams.
 func (e *Engine) Attach(streams ...*flow.Stream) error {

@@ -95,6 +95,9 @@ func (w *worker) do(run func() error) error {
 	return <-c.done
 }
 
+// socketOf is the socket of a stream, whose port this engine has opened.
+func socketOf(s *flow.Stream) *udp.Conn { return s.Port().(*udp.Conn) }
+
 func (w *worker) signal() {
 	one := [8]byte{0: 1}
 	_, _ = unix.Write(w.wake, one[:]) // fails only when the counter is full, and then the loop is awake
@@ -107,7 +110,7 @@ func (w *worker) attach(streams []*flow.Stream) error {
 				continue
 			}
 			w.last++
-			if err := w.watch(s.Conn().FD(), w.last); err != nil {
+			if err := w.watch(socketOf(s).FD(), w.last); err != nil {
 				return err
 			}
 			w.streams[w.last], w.tokens[s] = s, w.last
@@ -155,7 +158,7 @@ func (w *worker) forget(s *flow.Stream) {
 	if !ok {
 		return
 	}
-	_ = unix.EpollCtl(w.epoll, unix.EPOLL_CTL_DEL, s.Conn().FD(), nil)
+	_ = unix.EpollCtl(w.epoll, unix.EPOLL_CTL_DEL, socketOf(s).FD(), nil)
 	delete(w.streams, token)
 	delete(w.tokens, s)
 }
@@ -226,7 +229,7 @@ func (w *worker) execute() bool {
 // read handles one batch of a stream. What is left over makes epoll report the socket again, after the others had their turn.
 func (w *worker) read(s *flow.Stream, now time.Time) {
 	defer w.survive(s)
-	n, err := w.reader.Read(s.Conn())
+	n, err := w.reader.Read(socketOf(s))
 	if err != nil {
 		return // nothing there, or an ICMP error of an earlier send, which reading has cleared
 	}
@@ -265,7 +268,7 @@ func (w *worker) flush() {
 			bytes += len(items[n].Packet)
 			n++
 		}
-		sent, _ := w.writer.Flush(out.Conn()) // losses are counted
+		sent, _ := w.writer.Flush(socketOf(out)) // losses are counted
 		if sent < n {
 			bytes = bytes * sent / n
 		}
