@@ -2,7 +2,7 @@
 # CONTRIBUTING.md says more.
 
 .DEFAULT_GOAL := build
-.PHONY: build webphone run test unit race integration bench lint fuzz fuzz-long fuzz-calls soak check clean
+.PHONY: build webphone generate run test unit race integration engines bench lint fuzz fuzz-long fuzz-calls soak check clean
 
 export CGO_ENABLED ?= 0
 STATICCHECK := bin/staticcheck
@@ -55,6 +55,23 @@ integration: webphone
 	go test -p 1 -tags integration -count=1 -timeout 12m ./proxy/internal/bridge \
 		$$(go list -tags integration ./integration/... | grep -v -e /dropin$$ -e /kamailio$$)
 	go test -p 2 -tags integration -count=1 -timeout 12m $(COMPARING)
+
+# The exams with media, with each engine of mediad forced in turn. It wants root.
+ENGINES ?= sockets steer kernel
+ENGINE_EXAMS ?= ./integration ./integration/nat ./integration/load ./integration/kamailio ./ng-protocol/conformance
+
+engines: build
+	@for engine in $(ENGINES); do \
+		printf '#!/bin/sh\nexec %s --engine=%s "$$@"\n' $(CURDIR)/bin/mediad $$engine > bin/mediad-$$engine; \
+		chmod +x bin/mediad-$$engine; \
+		echo "engine $$engine"; \
+		EXAM_MEDIAD=$(CURDIR)/bin/mediad-$$engine go test -p 1 -tags integration -count=1 -timeout 12m $(ENGINE_EXAMS) || exit 1; \
+	done
+
+# The eBPF programs are committed as objects; whoever changes their sources needs
+# clang and libbpf-dev.
+generate:
+	go generate ./mediad/...
 
 bench:
 	go test -run '^$$' -bench . -benchmem ./ng-protocol/... ./pkg/... ./mediad/... ./proxy/...

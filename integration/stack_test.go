@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -115,22 +114,9 @@ type programs map[string]func() (string, error)
 func newPrograms(dir string) programs {
 	p := programs{"rtpengine": func() (string, error) { return "rtpengine", nil }}
 	for name, source := range map[string]string{
-		"proxy": "../proxy", "mediad": "../mediad", "demo-phone": "../deploy/demo-phone",
+		"proxy": "proxy", "mediad": "mediad", "demo-phone": "deploy/demo-phone",
 	} {
-		p[name] = sync.OnceValues(func() (string, error) {
-			path := filepath.Join(dir, name)
-			args, env := []string{"build", "-o", path}, os.Environ()
-			if os.Getenv("EXAM_RACE") != "" { // slower, but data races of the daemons show
-				args = append(args, "-race") // which needs cgo
-				env = append(env, "CGO_ENABLED=1")
-			}
-			build := exec.Command("go", append(args, source)...)
-			build.Env = env
-			if out, err := build.CombinedOutput(); err != nil {
-				return "", fmt.Errorf("go build %s: %w\n%s", source, err, out)
-			}
-			return path, nil
-		})
+		p[name] = sync.OnceValues(func() (string, error) { return harness.Build(dir, source) })
 	}
 	return p
 }

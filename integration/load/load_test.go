@@ -95,11 +95,13 @@ func TestThousandCallsLeaveNothing(t *testing.T) {
 func (s *site) start(t *testing.T) {
 	t.Helper()
 	bin := t.TempDir()
+	programs := make(map[string]string)
 	for _, half := range []string{"proxy", "mediad"} {
-		out, err := exec.Command("go", "build", "-o", filepath.Join(bin, half), "github.com/tandem-sbc/tandem/"+half).CombinedOutput()
+		program, err := harness.Build(bin, half)
 		if err != nil {
-			t.Fatalf("build %s: %v\n%s", half, err, out)
+			t.Fatal(err)
 		}
+		programs[half] = program
 	}
 	config := filepath.Join(s.dir, "proxy.yaml")
 	tone := make([]byte, 8000*10)
@@ -118,12 +120,12 @@ func (s *site) start(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s.media = s.run(t, "mediad", filepath.Join(bin, "mediad"), "--config-file=none", "--foreground", "--log-stderr",
+	s.media = s.run(t, "mediad", programs["mediad"], "--config-file=none", "--foreground", "--log-stderr",
 		"--log-level=5", "--interface="+s.host, "--listen-ng="+s.host+":2223", "--port-min=30000", "--port-max=39999", "--delete-delay=0")
 	if err := s.media.Ready(harness.NG{Address: s.host + ":2223"}.Ping); err != nil {
 		t.Fatal(err)
 	}
-	s.proxy = s.run(t, "proxy", filepath.Join(bin, "proxy"), "-config", config)
+	s.proxy = s.run(t, "proxy", programs["proxy"], "-config", config)
 	s.callees = s.run(t, "callees", "sipp", "-sf", scenario(t, "uas.xml"), "-i", s.callee, "-p", "15060",
 		"-mi", s.callee, "-mp", "20000", "-rtp_echo", "-nostdin",
 		"-trace_err", "-error_file", filepath.Join(s.dir, "callees-errors.log"))

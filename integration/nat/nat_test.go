@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -269,11 +268,11 @@ func build(t *testing.T) map[string]string {
 	for name, pkg := range map[string]string{
 		"proxy": "proxy", "mediad": "mediad", "demo-phone": "deploy/demo-phone", "webrtcpeer": "integration/webrtcpeer",
 	} {
-		programs[name] = filepath.Join(dir, name)
-		cmd := exec.Command("go", "build", "-o", programs[name], "github.com/tandem-sbc/tandem/"+pkg)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("build %s: %v\n%s", pkg, err, out)
+		program, err := harness.Build(dir, pkg)
+		if err != nil {
+			t.Fatal(err)
 		}
+		programs[name] = program
 	}
 	return programs
 }

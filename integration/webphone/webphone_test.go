@@ -78,13 +78,8 @@ func TestVisit(t *testing.T) {
 // build makes one of the project's programs.
 func build(t *testing.T, dir, source string) string {
 	t.Helper()
-	path := filepath.Join(dir, filepath.Base(source))
-	args := []string{"build", "-o", path}
-	if os.Getenv("EXAM_RACE") != "" { // slower, but data races of the programs show in their logs
-		args = append(args, "-race")
-	}
-	text, err := exec.Command("go", append(args, "../../"+source)...).CombinedOutput()
-	require.NoError(t, err, "%s", text)
+	path, err := harness.Build(dir, source)
+	require.NoError(t, err)
 	return path
 }
 
