@@ -222,7 +222,7 @@ func ParseVia(s string) (*sip.ViaHeader, error) {
 			return nil, fmt.Errorf("%w: Via with open bracket", ErrSyntax)
 		}
 		host = sentBy[1:end]
-		if a, err := netip.ParseAddr(host); err != nil || !a.Is6() {
+		if a, err := netip.ParseAddr(host); err != nil || !a.Is6() || a.Zone() != "" { // IPv6reference has no zone
 			return nil, fmt.Errorf("%w: Via host", ErrSyntax)
 		}
 		port = strings.TrimSpace(sentBy[end+1:])
