@@ -45,7 +45,7 @@ func (c *Call) compileRoutes(p *party) {
 				}
 				r.ControlOut = append(r.ControlOut, l.media.output(control, nil))
 			}
-			r.Drop = len(listeners) == 0
+			r.Drop = len(listeners) == 0 || component == componentRTCP && m.side.Local.Raw
 			c.observe(p, i, r)
 			s.SetRoute(r)
 			m.routeFurther(component, r, handshakes)

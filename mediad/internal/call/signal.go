@@ -198,7 +198,7 @@ func (p *provision) execute(d dialogue, from, to *terms, plan *negotiate.Plan) (
 	}
 	from.snapshot, from.medias = plan.From, fromMedias
 	to.snapshot, to.medias = plan.To, toMedias
-	face(to.medias, plan.From.Sides)
+	face(to.medias, plan)
 	for _, t := range []*terms{from, to} {
 		for i, m := range t.medias {
 			m.side = t.snapshot.Sides[i]

@@ -25,7 +25,7 @@ type spare struct {
 // other, so that late packets of one stream do not run into another, and forks
 // can be told apart; in a re-offer a fork stops sharing those of an earlier one.
 // With ICE or keys of a handshake the ports are part of what was agreed, and
-// stay; ICE that begins has new ones.
+// stay; ICE that begins has new ones, unless the media comes back.
 func (c *Call) place(p *party, medias []*media, plan *negotiate.Plan, offer bool) []*media {
 	medias = slices.Clone(medias)
 	others := pairsOf(slices.DeleteFunc(slices.Clone(c.parties), func(q *party) bool { return q.number >= p.number })...)
@@ -33,7 +33,14 @@ func (c *Call) place(p *party, medias []*media, plan *negotiate.Plan, offer bool
 		if i >= len(plan.From.Sides) || m.ice != nil || m.dtls != nil {
 			continue
 		}
-		if plan.To.Sides[i].Local.ICE.Mode != negotiate.ICENone {
+		ice := &plan.To.Sides[i].Local.ICE
+		switch running := ice.Mode != negotiate.ICENone || ice.Passthrough; {
+		case m.pair != nil && ice.Passthrough && m.side.Local.ICE.Passthrough:
+			continue
+		case m.pair == nil && running:
+			medias[i] = p.rested(i, m)
+			continue
+		case ice.Mode != negotiate.ICENone:
 			medias[i] = &media{sdes: m.sdes} // ICE begins
 			continue
 		}
@@ -44,8 +51,7 @@ func (c *Call) place(p *party, medias []*media, plan *negotiate.Plan, offer bool
 		}
 		next := &media{}
 		for _, s := range append(p.current(), p.spares...) {
-			plain := s.media.ice == nil && s.media.dtls == nil
-			if s.index == i && s.facing == at && plain && !(offer && others[s.media.pair]) {
+			if s.index == i && s.facing == at && s.media.plain() && !(offer && others[s.media.pair]) {
 				*next = *s.media
 			}
 		}
@@ -60,18 +66,27 @@ func (c *Call) place(p *party, medias []*media, plan *negotiate.Plan, offer bool
 func (p *party) restored(medias []*media) []*media {
 	medias = slices.Clone(medias)
 	for i, m := range medias {
-		if m.pair != nil {
-			continue
-		}
-		for _, s := range p.spares {
-			if s.index == i {
-				next := *s.media
-				medias[i] = &next
-			}
+		if m.pair == nil {
+			medias[i] = p.rested(i, m)
 		}
 	}
 	return medias
 }
+
+// rested returns media i, which has no ports, with those that it had last.
+func (p *party) rested(i int, m *media) *media {
+	for _, s := range slices.Backward(p.spares) {
+		if s.index == i {
+			next := *s.media
+			return &next
+		}
+	}
+	return m
+}
+
+// plain reports whether nothing but the address of the other side says whose
+// the ports are.
+func (m *media) plain() bool { return m.ice == nil && m.dtls == nil }
 
 // restart returns medias that remember nothing but their ports.
 func restart(medias []*media) []*media {
@@ -85,10 +100,12 @@ func restart(medias []*media) []*media {
 	return out
 }
 
-// face notes where the other side of each media is.
-func face(medias []*media, sides []negotiate.Side) {
+// face notes where the other side of each media of the receiver is. With ICE
+// the ports belong to whom they were first told of.
+func face(medias []*media, plan *negotiate.Plan) {
 	for i, m := range medias {
-		if at := sides[i].Remote.RTP; at.IsValid() {
+		ice := plan.To.Sides[i].Local.ICE.Mode != negotiate.ICENone
+		if at := plan.From.Sides[i].Remote.RTP; at.IsValid() && !(ice && m.facing.IsValid()) {
 			m.facing = at
 		}
 	}
@@ -104,7 +121,7 @@ func (p *party) current() []spare {
 	for _, list := range medias {
 		for i, m := range list {
 			if m.pair != nil {
-				out = append(out, spare{i, m.facing, m})
+				out = append(out, spare{index: i, facing: m.facing, media: m})
 			}
 		}
 	}
@@ -117,7 +134,10 @@ func (c *Call) keepSpares(p *party, before []spare) {
 	seen := pairsOf(p)
 	var kept []spare
 	for _, s := range append(p.spares, before...) {
-		if !seen[s.media.pair] && s.facing.IsValid() && s.media.ice == nil && s.media.dtls == nil {
+		if latest := p.latest().medias; s.index < len(latest) && latest[s.index].pair == nil {
+			s.media = s.media.rest() // it was refused, and may come back
+		}
+		if !seen[s.media.pair] && s.facing.IsValid() && s.media.plain() {
 			seen[s.media.pair] = true
 			kept = append(kept, s)
 		}
@@ -134,6 +154,11 @@ func (c *Call) keepSpares(p *party, before []spare) {
 			}
 		}
 	}
+}
+
+// rest returns what has nothing of the media but its ports.
+func (m *media) rest() *media {
+	return &media{pair: m.pair, streams: m.streams, further: m.further, facing: m.facing}
 }
 
 // pairsOf are the ports that parties use.

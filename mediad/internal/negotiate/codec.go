@@ -101,6 +101,9 @@ func answered(list, told []sdp.Payload) []sdp.Payload {
 	if len(kept) > 0 {
 		return kept
 	}
+	if !slices.ContainsFunc(list, func(c sdp.Payload) bool { return c.Encoding != "" }) {
+		return list // nobody knows what they are, so there is nothing to compare
+	}
 	for _, c := range list {
 		if c.Type == told[0].Type {
 			return []sdp.Payload{c}

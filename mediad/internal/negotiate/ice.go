@@ -107,7 +107,7 @@ func (p *Plan) handsICEThrough() bool {
 	return p.req.ICE == ng.ICEOptional || p.req.ICE == ng.ICEForceRelay
 }
 
-// keepsICE reports whether the ICE lines of media i stay in the body.
+// keepsICE reports whether the parties' own ICE passes through for media i.
 func (p *Plan) keepsICE(i int) bool { return p.To.Sides[i].Local.ICE.Passthrough }
 
 // keepsSession reports whether the session part stays as it is, because the

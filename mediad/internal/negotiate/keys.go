@@ -90,7 +90,7 @@ func (p *Plan) answerKeys(i int) {
 	// passes unprotected.
 
 	if to.Local.DTLS.Role == DTLSNone {
-		handBack(from, to, p.req)
+		handBack(p.answeredKeys(i), to, p.req)
 	}
 	d = &to.Local.DTLS
 	if d.Role != DTLSUndecided {
@@ -107,6 +107,19 @@ func (p *Plan) answerKeys(i int) {
 		}
 	}
 	p.setHash(d, &to.Remote)
+}
+
+// answeredKeys are the keys of the answerer of media i: the one that is agreed,
+// else all that it has said, now or before.
+func (p *Plan) answeredKeys(i int) []Crypto {
+	side := &p.From.Sides[i]
+	if c, ok := side.InboundCrypto(); ok && side.Security() == SecuritySDES {
+		return []Crypto{c}
+	}
+	if len(side.Remote.Crypto) > 0 {
+		return side.Remote.Crypto
+	}
+	return p.previous[i].Crypto
 }
 
 // answerDTLS settles our role towards the answerer of media i.
@@ -136,13 +149,16 @@ func (p *Plan) answerDTLS(i int) {
 func (p *Plan) offerOpportunistic(i int) {
 	from, to := &p.From.Sides[i], &p.To.Sides[i]
 	from.Local.Opportunistic = from.Remote.opportunistic()
+	asReceived := !isRTP(canonical(string(p.req.TransportProtocol)))
 	switch plain := isRTP(to.Local.Protocol) && !secure(to.Local.Protocol); {
 	case !plain:
 		to.Local.Opportunistic = false
 	case slices.Contains(p.req.OSRTP, "offer"):
 		to.Local.Opportunistic = true
 	default:
-		to.Local.Opportunistic = from.Local.Opportunistic && p.req.TransportProtocol == ng.ProtocolAsReceived
+		// A party that has exchanged keys in a plain profile is asked to do so again.
+		own := to.Local.Protocol == to.Remote.Protocol && to.Remote.opportunistic()
+		to.Local.Opportunistic = asReceived && (from.Local.Opportunistic || own)
 	}
 }
 

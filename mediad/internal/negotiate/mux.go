@@ -19,10 +19,17 @@ func (p *Plan) offerMux(from, to *Side) {
 		l.dropRTCP()
 		return
 	}
+	t := &to.Local
+	agreed := t.RTCPMux || to.Remote.Type == "" && p.To.multiplexes()
+	t.RTCPMuxOffered = offers || agreed || from.Remote.RTCPMux && !flags.Has(ng.RTCPMuxDemux)
+	t.RTCPMux = t.RTCPMuxOffered && (agreed || flags.Has(ng.RTCPMuxRequire))
+	t.RTCPPort = !t.RTCPMux
+	t.RTCPMuxAnswer = MuxFollow
+
 	switch {
 	case flags.Has(ng.RTCPMuxReject):
 		l.RTCPMuxAnswer = MuxReject
-	case flags.Has(ng.RTCPMuxDemux) && !offers, flags.Has(ng.RTCPMuxAccept), l.RTCPMux:
+	case !t.RTCPMuxOffered, flags.Has(ng.RTCPMuxAccept):
 		l.RTCPMuxAnswer = MuxAccept
 	default:
 		l.RTCPMuxAnswer = MuxFollow
@@ -30,13 +37,6 @@ func (p *Plan) offerMux(from, to *Side) {
 	l.RTCPMux = from.Remote.RTCPMux && l.RTCPMuxAnswer == MuxAccept
 	l.RTCPMuxOffered = from.Remote.RTCPMux && l.RTCPMuxAnswer != MuxReject
 	l.RTCPPort = !l.RTCPMux
-
-	t := &to.Local
-	agreed := t.RTCPMux || to.Remote.Type == "" && p.To.multiplexes()
-	t.RTCPMuxOffered = offers || agreed || from.Remote.RTCPMux && !flags.Has(ng.RTCPMuxDemux)
-	t.RTCPMux = t.RTCPMuxOffered && (agreed || flags.Has(ng.RTCPMuxRequire))
-	t.RTCPPort = !t.RTCPMux
-	t.RTCPMuxAnswer = MuxFollow
 }
 
 // multiplexes reports whether the party does so with any media, and so will with
@@ -66,7 +66,8 @@ func (l *Local) dropRTCP() {
 
 // writeRTCP writes a=rtcp (RFC 3605) and a=rtcp-mux.
 func (p *Plan) writeRTCP(section *sdp.Section, l *Local, local *LocalMedia) {
-	if l.Raw || p.keepsEndpoint() {
+	mux := l.RTCPMux || l.RTCPMuxOffered && p.req.Command != ng.CommandAnswer
+	if l.Raw || p.keepsEndpoint() && !l.RTCPMux {
 		return
 	}
 	port := local.RTPPort
@@ -80,7 +81,7 @@ func (p *Plan) writeRTCP(section *sdp.Section, l *Local, local *LocalMedia) {
 	default:
 		section.Append(value)
 	}
-	if l.RTCPMux || l.RTCPMuxOffered && p.req.Command != ng.CommandAnswer {
+	if mux {
 		section.Append("a=rtcp-mux")
 	}
 }

@@ -88,6 +88,9 @@ type RemoteICE struct {
 	EndOfCandidates bool
 }
 
+// trickles reports whether the party does ICE and sends its candidates later.
+func (r *RemoteICE) trickles() bool { return r.Trickle && r.Ufrag != "" }
+
 // Crypto is one a=crypto line (RFC 4568).
 type Crypto struct {
 	Tag   int
@@ -118,6 +121,8 @@ type Local struct {
 	Family    ng.AddressFamily // of the local address
 	Next      seat             // where it goes with the next offer to the party; zero = where it is
 	Protocol  string           // profile spoken towards the party
+	Profile   string           // said last by the party or to it: where the next offer to it begins
+	Known     bool             // the media has been relayed before
 
 	// Opportunistic tells that keys are exchanged although the profile is a
 	// plain one (RFC 8643).

@@ -181,8 +181,7 @@ func (p *Plan) offer(i int) {
 		to.release()
 	}
 	to.Local.Hidden = p.hides(i)
-	to.Local.Protocol = p.targetProtocol(from, to)
-	from.Local.Protocol = remote.Protocol
+	p.offerProtocol(from, to)
 	p.identify(i)
 	if i < len(p.doc.Medias()) {
 		p.placeOffer(from, to)
@@ -192,9 +191,9 @@ func (p *Plan) offer(i int) {
 		return
 	}
 	raw := !isRTP(remote.Protocol)
-	known := to.Local.Active // has been told before
+	known := to.Local.Known
 	for _, s := range [...]*Side{from, to} {
-		s.Local.Active, s.Local.Raw = true, raw
+		s.Local.Active, s.Local.Known, s.Local.Raw = true, true, raw
 	}
 	p.setSource(&from.Local, &to.Local)
 	p.offerMux(from, to)
@@ -212,17 +211,13 @@ func (p *Plan) answer(i int) {
 		return
 	}
 	p.placeAnswer(from, to)
-	if isRTP(from.Local.Protocol) && isRTP(remote.Protocol) && secure(remote.Protocol) == secure(from.Local.Protocol) {
-		from.Local.Protocol = remote.Protocol
-	}
+	p.answerProtocol(from, to)
 	if remote.Rejected || !relayed(remote.Type) || !to.Local.Active || !from.Local.Active {
+		from.Local.RTCPMux = from.Local.RTCPMuxOffered // to be offered again
 		from.release()
 		to.release()
 		p.tell(i)
 		return
-	}
-	if wanted := canonical(string(p.req.TransportProtocol)); isRTP(wanted) && isRTP(to.Local.Protocol) {
-		to.Local.Protocol = wanted
 	}
 	p.setSource(&from.Local, &to.Local)
 	p.answerMux(from, to)
@@ -234,24 +229,6 @@ func (p *Plan) answer(i int) {
 	}
 	p.answerKeys(i)
 	p.tell(i)
-}
-
-// targetProtocol is the profile towards the answerer: as the flag says, as it
-// was agreed before if the offerer's has not changed since, or as received.
-func (p *Plan) targetProtocol(from, to *Side) string {
-	received := from.Remote.Protocol
-	wanted := canonical(string(p.req.TransportProtocol))
-	switch {
-	case !isRTP(received):
-		return received
-	case isRTP(wanted):
-		return wanted
-	case secure(to.Local.Protocol) && isRTP(to.Remote.Protocol) && !secure(to.Remote.Protocol) && !to.Remote.hasKeys():
-		return received // it has answered without keys: nothing was agreed
-	case isRTP(to.Local.Protocol) && from.Local.Protocol == received:
-		return to.Local.Protocol
-	}
-	return received
 }
 
 // setSource takes the source policy from a message: its flags are about the party
@@ -348,6 +325,8 @@ func (p *Plan) identify(i int) {
 func (s *Side) release() {
 	s.Local = Local{
 		Protocol:  s.Local.Protocol,
+		Profile:   s.Local.Profile,
+		Known:     s.Local.Known,
 		Interface: s.Local.Interface,
 		Next:      s.Local.Next,
 		Family:    s.Local.Family,
@@ -358,7 +337,9 @@ func (s *Side) release() {
 		Ptime:      s.Local.Ptime,
 		PtimeFixed: s.Local.PtimeFixed,
 
-		ICE:  LocalICE{Generation: s.Local.ICE.Generation},
+		RTCPMux: s.Local.RTCPMux,
+
+		ICE:  s.Local.ICE,
 		DTLS: LocalDTLS{Generation: s.Local.DTLS.Generation, Passive: s.Local.DTLS.Passive},
 	}
 }

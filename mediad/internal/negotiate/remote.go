@@ -180,7 +180,7 @@ func (r *reader) endpoints(section *sdp.Section, port uint16, remote *Remote) er
 	zero := ip.IsUnspecified()
 	// Who trickles has no address yet (RFC 8840 §4.1.1).
 	remote.Hold = zero && remote.ICE.Ufrag == ""
-	remote.NoAddress = zero && !remote.ICE.Trickle && !r.trickles()
+	remote.NoAddress = zero && (remote.ICE.Ufrag == "" || !remote.ICE.Trickle && !r.trickles())
 	if r.source.IsValid() && !zero {
 		ip = r.source
 	}

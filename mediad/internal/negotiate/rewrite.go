@@ -131,7 +131,7 @@ func (p *Plan) rewriteMedia(i int, section *sdp.Section, local *LocalMedia, sess
 		section.Append("a=mid:" + l.MID)
 	}
 	if !l.Active {
-		if p.From.Sides[i].Remote.ICE.EndOfCandidates || side.Remote.ICE.Trickle && !side.Remote.Rejected {
+		if p.From.Sides[i].Remote.ICE.EndOfCandidates || side.Remote.ICE.trickles() && !side.Remote.Rejected {
 			section.Append("a=end-of-candidates")
 		}
 		return

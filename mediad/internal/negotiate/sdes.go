@@ -164,22 +164,23 @@ func answerSDES(side *Side) bool {
 
 // handBack makes the answer to the offerer: if the answerer took a suite that
 // the offerer has offered too, this suite with the answerer's key, else what
-// takeSDES has chosen with a key of our own.
-func handBack(from, to *Side, req *ng.Request) {
+// takeSDES has chosen with a key of our own. Whether the answerer itself was
+// offered SDES does not matter.
+func handBack(answered []Crypto, to *Side, req *ng.Request) {
 	sdes := &to.Local.SDES
 	if len(sdes.Lines) == 0 {
 		return
 	}
 	static := req.SDES.Static && sdes.answered
 	sdes.answered = true
-	if theirs, ok := from.InboundCrypto(); ok && from.Security() == SecuritySDES {
-		if static && slices.Equal(sdes.Lines[0].Key, theirs.Key) {
-			return
+	for _, theirs := range answered {
+		if static {
+			if slices.Equal(sdes.Lines[0].Key, theirs.Key) {
+				return
+			}
+			break
 		}
 		for _, c := range to.Remote.Crypto {
-			if static {
-				break
-			}
 			if c.Suite == theirs.Suite && !sdes.refuses(c.Suite) {
 				sdes.choose(lineOf(theirs, c.Tag), c.Tag)
 				return

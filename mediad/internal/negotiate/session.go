@@ -31,7 +31,8 @@ func (p *Plan) rewriteSession(connection string) {
 		s.Replace(l, readdress(l, connection))
 	}
 	for a := range s.Attributes() {
-		if (ofSession(a) || p.stripsDirection(a)) && !p.keepsSession() || p.stripsExtmap(a) {
+		kept := p.keepsSession() || p.handsICEThrough() && ofICE(a)
+		if (ofSession(a) || p.stripsDirection(a)) && !kept || p.stripsExtmap(a) {
 			s.Delete(a.Line)
 		}
 	}

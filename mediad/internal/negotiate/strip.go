@@ -40,7 +40,7 @@ func (p *Plan) stripsExtmap(a sdp.Attribute) bool {
 
 // stripsICE reports whether a, an attribute of media i, is of ICE and taken out.
 func (p *Plan) stripsICE(i int, a sdp.Attribute) bool {
-	if !ofICE(a) || !p.keepsICE(i) || a.Name == "end-of-candidates" {
+	if !ofICE(a) || !p.keepsICE(i) && !p.handsICEThrough() || a.Name == "end-of-candidates" {
 		return ofICE(a)
 	}
 	c, _ := sdp.ParseCandidate(a.Value)
