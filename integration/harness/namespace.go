@@ -56,6 +56,22 @@ func ip(args ...string) error {
 	return nil
 }
 
+// OpenNamespace returns one that another process has made; closing it is that
+// process's business.
+func OpenNamespace(name string) (*Namespace, error) {
+	file, err := os.Open("/run/netns/" + name)
+	if err != nil {
+		return nil, err
+	}
+	return &Namespace{name: name, file: file}, nil
+}
+
+// Name is the namespace's name for ip-netns(8).
+func (n *Namespace) Name() string { return n.name }
+
+// IP runs ip(8) inside.
+func (n *Namespace) IP(args ...string) error { return ip(append([]string{"-n", n.name}, args...)...) }
+
 // Close removes the namespace; sockets that were opened in it stay usable.
 func (n *Namespace) Close() error {
 	if n.file != nil {
