@@ -1,40 +1,42 @@
 package secure
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"sync/atomic"
 
-	"github.com/pion/rtcp"
-	"github.com/pion/rtp"
-	"github.com/pion/srtp/v3"
+	"github.com/tandem-sbc/tandem/pkg/rtp"
 )
 
 // Overhead is the most bytes protection adds to a packet: SRTCP index, MKI of common length and tag. Buffers with that much room
 // behind the packet are protected in place.
 const Overhead = 4 + 16 + 16
 
-// maxSSRCs bounds the replay and rollover state of one context. A context that has met so many sources refuses new ones, because
-// forgetting one would let its packets be replayed or its key stream be used twice.
-const maxSSRCs = 256
-
 // replayWindow is in packets (RFC 3711 §3.3.2 asks for at least 64).
 const replayWindow = 128
 
-// ErrPacket says that a packet is too short or malformed to be protected or unprotected.
-var ErrPacket = errors.New("secure: malformed packet")
+// Errors of contexts.
+var (
+	// ErrPacket says that a packet is too short or malformed to be protected or unprotected.
+	ErrPacket = errors.New("secure: malformed packet")
+	// ErrTooManySources says that a context has met its largest number of SSRCs.
+	ErrTooManySources = errors.New("secure: too many SSRCs under one key")
 
-// ErrTooManySources says that a context has met its largest number of SSRCs.
-var ErrTooManySources = errors.New("secure: too many SSRCs under one key")
+	errAuthentication = errors.New("secure: authentication failed")
+	errReplayed       = errors.New("secure: replayed packet")
+	errExhausted      = errors.New("secure: key used up")
+	errMKI            = errors.New("secure: another master key")
+)
 
 // Inbound authenticates and decrypts what a peer sends under one key. It belongs to one engine worker and has no lock.
 type Inbound struct {
 	key    Key
 	ctx    transform
-	header rtp.Header
 	rtp    sources
 	rtcp   sources
+	fresh  source                 // a source that is not known yet, until its first packet is authenticated
 	record atomic.Pointer[record] // kept while the key is handed through
 }
 
@@ -46,26 +48,37 @@ type Outbound struct {
 
 // protector is the state of a sending context.
 type protector struct {
-	ctx    transform
-	header rtp.Header
-	rtp    sources
-	rtcp   sources
+	mki  []byte
+	ctx  transform
+	rtp  sources
+	rtcp sources
 }
 
-// transform is pion's context or ours.
+// transform is the cryptography of a key: classic or aead. All of it works in place and for one goroutine at a time; indices, replays and
+// key identifiers are not its business.
 type transform interface {
-	EncryptRTP(dst, pkt []byte, h *rtp.Header) ([]byte, error)
-	DecryptRTP(dst, pkt []byte, h *rtp.Header) ([]byte, error)
-	EncryptRTCP(dst, pkt []byte, h *rtcp.Header) ([]byte, error)
-	DecryptRTCP(dst, pkt []byte, h *rtcp.Header) ([]byte, error)
-	ROC(ssrc uint32) (uint32, bool)
-	SetROC(ssrc, roc uint32)
-	SetIndex(ssrc, index uint32)
+	// sealRTP encrypts an RTP packet with so long a header, signs it and appends tag and MKI in their order.
+	sealRTP(pkt []byte, header int, at position, mki []byte) []byte
+	// openRTP undoes sealRTP. A packet whose authentication fails is lost.
+	openRTP(pkt []byte, header int, at position, mki int) ([]byte, error)
+	// sealRTCP and openRTCP do the same for RTCP; word is the SRTCP index with the E flag before it.
+	sealRTCP(pkt []byte, at position, mki []byte) []byte
+	openRTCP(pkt []byte, at position, word uint32, mki int) ([]byte, error)
+	// mkiAt is where in a protected packet of so many bytes the MKI begins, if it has mki bytes; wordAt is where the SRTCP index begins.
+	// Both are negative if the packet is too short.
+	mkiAt(size, mki int, control bool) int
+	wordAt(size, mki int) int
+}
+
+// position is a packet's place in the key stream.
+type position struct {
+	ssrc  uint32
+	index uint64 // rollover counter and sequence number, or SRTCP index
 }
 
 // NewInbound makes the receiving context of a key, with replay protection for SRTP and SRTCP.
 func NewInbound(k Key) (*Inbound, error) {
-	ctx, err := newContext(k, srtp.SRTPReplayProtection(replayWindow), srtp.SRTCPReplayProtection(replayWindow))
+	ctx, err := newTransform(k)
 	if err != nil {
 		return nil, err
 	}
@@ -74,14 +87,22 @@ func NewInbound(k Key) (*Inbound, error) {
 
 // NewOutbound makes the sending context of a key.
 func NewOutbound(k Key) (*Outbound, error) {
-	ctx, err := newContext(k)
+	p, err := newProtector(k)
 	if err != nil {
 		return nil, err
 	}
-	return &Outbound{protector: &protector{ctx: ctx}}, nil
+	return &Outbound{protector: p}, nil
 }
 
-func newContext(k Key, opts ...srtp.ContextOption) (transform, error) {
+func newProtector(k Key) (*protector, error) {
+	ctx, err := newTransform(k)
+	if err != nil {
+		return nil, err
+	}
+	return &protector{ctx: ctx, mki: k.MKI}, nil
+}
+
+func newTransform(k Key) (ctx transform, err error) {
 	f := k.Suite.facts()
 	if f.key == 0 {
 		return nil, fmt.Errorf("%w: %d", ErrSuite, k.Suite)
@@ -89,23 +110,11 @@ func newContext(k Key, opts ...srtp.ContextOption) (transform, error) {
 	if len(k.Master) != f.key+f.salt {
 		return nil, fmt.Errorf("%w: %d bytes", ErrInline, len(k.Master))
 	}
-	if f.profile == 0 || k.UnauthenticatedSRTP && f.cipher != cipherGCM {
-		ctx, err := newClassic(k)
-		if err != nil {
-			return nil, fmt.Errorf("secure: %s context: %w", k.Suite, err)
-		}
-		return ctx, nil
+	if f.cipher == cipherGCM {
+		ctx, err = newAEAD(k)
+	} else {
+		ctx, err = newClassic(k)
 	}
-	if len(k.MKI) > 0 {
-		opts = append(opts, srtp.MasterKeyIndicator(k.MKI))
-	}
-	if k.UnencryptedSRTP {
-		opts = append(opts, srtp.SRTPNoEncryption())
-	}
-	if k.UnencryptedSRTCP {
-		opts = append(opts, srtp.SRTCPNoEncryption())
-	}
-	ctx, err := srtp.CreateContext(k.Master[:f.key], k.Master[f.key:], f.profile, opts...)
 	if err != nil {
 		return nil, fmt.Errorf("secure: %s context: %w", k.Suite, err)
 	}
@@ -113,131 +122,149 @@ func newContext(k Key, opts ...srtp.ContextOption) (transform, error) {
 }
 
 // UnprotectRTP authenticates and decrypts an SRTP packet into dst, which may be pkt[:0]. The result points into dst's array when
-// that is large enough.
+// that has room for all of pkt. A packet that was refused is of no use any more if it was to be decrypted in place.
 func (in *Inbound) UnprotectRTP(dst, pkt []byte) ([]byte, error) {
-	if len(pkt) < 12 {
+	header, ok := rtp.Packet(pkt).HeaderLen()
+	if !ok || isCryptex(pkt) {
 		return nil, ErrPacket
 	}
-	ssrc := binary.BigEndian.Uint32(pkt[8:])
-	if !in.rtp.admits(ssrc) {
+	src := in.source(&in.rtp, rtp.Packet(pkt).SSRC())
+	if src == nil {
 		return nil, ErrTooManySources
+	}
+	index, ok := src.next(rtp.Packet(pkt).Sequence())
+	if !ok || src.replayed(index) {
+		return nil, errReplayed
+	}
+	if at := in.ctx.mkiAt(len(pkt), len(in.key.MKI), false); at < header {
+		return nil, ErrPacket
+	} else if len(in.key.MKI) > 0 && !bytes.Equal(pkt[at:at+len(in.key.MKI)], in.key.MKI) {
+		return nil, errMKI
 	}
 	rec := in.record.Load()
 	if rec != nil {
 		rec.begin(pkt)
 	}
-	out, err := in.ctx.DecryptRTP(dst, pkt, &in.header)
+	out, err := in.ctx.openRTP(append(dst[:0], pkt...), header, position{src.ssrc, index}, len(in.key.MKI))
 	if err != nil {
 		return nil, err
 	}
-	in.rtp.add(ssrc)
+	in.accept(&in.rtp, src, index)
 	if rec != nil {
 		rec.finish(out, false)
 	}
 	return out, nil
 }
 
-// UnprotectRTCP authenticates and decrypts an SRTCP packet into dst, which may be pkt[:0].
+// UnprotectRTCP authenticates and decrypts an SRTCP packet into dst, which may be pkt[:0], as UnprotectRTP does.
 func (in *Inbound) UnprotectRTCP(dst, pkt []byte) ([]byte, error) {
-	if len(pkt) < 8 {
+	word := in.ctx.wordAt(len(pkt), len(in.key.MKI))
+	at := in.ctx.mkiAt(len(pkt), len(in.key.MKI), true)
+	if word < rtp.RTCPHeaderSize || at < word {
 		return nil, ErrPacket
 	}
-	ssrc := binary.BigEndian.Uint32(pkt[4:])
-	if !in.rtcp.admits(ssrc) {
+	src := in.source(&in.rtcp, rtp.RTCP(pkt).SSRC())
+	if src == nil {
 		return nil, ErrTooManySources
+	}
+	esrtcp := binary.BigEndian.Uint32(pkt[word:])
+	index := uint64(esrtcp &^ encryptedFlag)
+	if src.replayed(index) {
+		return nil, errReplayed
+	}
+	if len(in.key.MKI) > 0 && !bytes.Equal(pkt[at:at+len(in.key.MKI)], in.key.MKI) {
+		return nil, errMKI
 	}
 	rec := in.record.Load()
 	if rec != nil {
 		rec.begin(pkt)
 	}
-	out, err := in.ctx.DecryptRTCP(dst, pkt, nil)
+	out, err := in.ctx.openRTCP(append(dst[:0], pkt...), position{src.ssrc, index}, esrtcp, len(in.key.MKI))
 	if err != nil {
 		return nil, err
 	}
-	in.rtcp.add(ssrc)
+	in.accept(&in.rtcp, src, index)
 	if rec != nil {
 		rec.finish(out, true)
 	}
 	return out, nil
 }
 
+// source finds what is known of the source of a packet that is to be authenticated yet; nil if it is one too many.
+func (in *Inbound) source(of *sources, ssrc uint32) *source {
+	if src := of.find(ssrc); src != nil {
+		return src
+	}
+	if len(of.list) >= maxSSRCs {
+		return nil
+	}
+	in.fresh = source{ssrc: ssrc}
+	return &in.fresh
+}
+
+// accept takes note of an authenticated packet, and remembers its source.
+func (in *Inbound) accept(of *sources, src *source, index uint64) {
+	src.seen(index)
+	if src == &in.fresh {
+		of.add(in.fresh)
+	}
+}
+
+// isCryptex tells of a packet with a whole header whose extension is encrypted together with the payload (RFC 9335 §5), which is never
+// negotiated. Its payload would come out wrong.
+func isCryptex(pkt []byte) bool {
+	if pkt[0]&0x10 == 0 {
+		return false
+	}
+	profile := binary.BigEndian.Uint16(pkt[rtp.HeaderSize+4*int(pkt[0]&0x0f):])
+	return profile == 0xc0de || profile == 0xc2de
+}
+
 // ProtectRTP encrypts and signs an RTP packet into dst, which may be pkt[:0].
 func (out *Outbound) ProtectRTP(dst, pkt []byte) ([]byte, error) {
-	if len(pkt) < 12 {
+	header, ok := rtp.Packet(pkt).HeaderLen()
+	if !ok {
 		return nil, ErrPacket
 	}
-	ssrc := binary.BigEndian.Uint32(pkt[8:])
 	if out.relay != nil {
-		return out.relay.protectRTP(out.protector, dst, pkt, ssrc)
+		return out.relay.protectRTP(out.protector, dst, pkt, header)
 	}
-	return out.protectRTP(dst, pkt, ssrc)
+	return out.protectRTP(dst, pkt, header)
 }
 
 // ProtectRTCP encrypts and signs an RTCP packet into dst, which may be pkt[:0].
 func (out *Outbound) ProtectRTCP(dst, pkt []byte) ([]byte, error) {
-	if len(pkt) < 8 {
+	if len(pkt) < rtp.RTCPHeaderSize {
 		return nil, ErrPacket
 	}
-	ssrc := binary.BigEndian.Uint32(pkt[4:])
 	if out.relay != nil {
-		return out.relay.protectRTCP(out.protector, dst, pkt, ssrc)
+		return out.relay.protectRTCP(out.protector, dst, pkt)
 	}
-	return out.protectRTCP(dst, pkt, ssrc)
+	return out.protectRTCP(dst, pkt)
 }
 
-func (p *protector) protectRTP(dst, pkt []byte, ssrc uint32) ([]byte, error) {
-	if !p.rtp.admits(ssrc) {
+func (p *protector) protectRTP(dst, pkt []byte, header int) ([]byte, error) {
+	src := p.rtp.begin(rtp.Packet(pkt).SSRC())
+	if src == nil {
 		return nil, ErrTooManySources
 	}
-	b, err := p.ctx.EncryptRTP(dst, pkt, &p.header)
-	if err != nil {
-		return nil, err
+	index, ok := src.next(rtp.Packet(pkt).Sequence())
+	if !ok {
+		return nil, errExhausted
 	}
-	p.rtp.add(ssrc)
-	return b, nil
+	src.seen(index)
+	return p.ctx.sealRTP(append(dst[:0], pkt...), header, position{src.ssrc, index}, p.mki), nil
 }
 
-func (p *protector) protectRTCP(dst, pkt []byte, ssrc uint32) ([]byte, error) {
-	if !p.rtcp.admits(ssrc) {
+func (p *protector) protectRTCP(dst, pkt []byte) ([]byte, error) {
+	src := p.rtcp.begin(rtp.RTCP(pkt).SSRC())
+	if src == nil {
 		return nil, ErrTooManySources
 	}
-	b, err := p.ctx.EncryptRTCP(dst, pkt, nil)
-	if err != nil {
-		return nil, err
+	index := src.highest + 1
+	if index > maxControlIndex {
+		return nil, errExhausted
 	}
-	p.rtcp.add(ssrc)
-	return b, nil
-}
-
-// sources is the set of SSRCs a context holds state for. The latest is remembered apart: nearly every packet has it.
-type sources struct {
-	last  uint32
-	known map[uint32]struct{}
-}
-
-func (s *sources) admits(ssrc uint32) bool {
-	if s.known == nil || (ssrc == s.last && len(s.known) > 0) {
-		return true
-	}
-	if _, ok := s.known[ssrc]; ok {
-		return true
-	}
-	return len(s.known) < maxSSRCs
-}
-
-// has reports whether a source is known.
-func (s *sources) has(ssrc uint32) bool {
-	_, ok := s.known[ssrc]
-	return ok
-}
-
-func (s *sources) add(ssrc uint32) {
-	if ssrc == s.last && len(s.known) > 0 {
-		return
-	}
-	if s.known == nil {
-		s.known = make(map[uint32]struct{}, 2)
-	}
-	s.known[ssrc] = struct{}{}
-	s.last = ssrc
+	src.seen(index)
+	return p.ctx.sealRTCP(append(dst[:0], pkt...), position{src.ssrc, index}, p.mki), nil
 }

@@ -53,10 +53,3 @@ func FuzzPackets(f *testing.F) {
 		}
 	})
 }
-
-// isCryptex tells of a packet whose header extension looks encrypted (RFC 9335),
-// which pion does not decrypt, as that is not negotiated.
-func isCryptex(packet []byte) bool {
-	at := 12 + 4*int(packet[0]&15)
-	return packet[0]&16 != 0 && len(packet) > at+1 && packet[at]|2 == 0xc2 && packet[at+1] == 0xde
-}

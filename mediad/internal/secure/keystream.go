@@ -9,9 +9,9 @@ import (
 
 // counterMode is AES in counter mode (RFC 3711 §4.1.1, RFC 6188).
 type counterMode struct {
-	block           cipher.Block
-	salt            [aes.BlockSize]byte // times 2^16
-	counter, stream [aes.BlockSize]byte
+	block  cipher.Block
+	salt   [aes.BlockSize]byte // times 2^16
+	stream [8 * aes.BlockSize]byte
 }
 
 func newCounterMode(key, salt []byte) (*counterMode, error) {
@@ -24,14 +24,18 @@ func newCounterMode(key, salt []byte) (*counterMode, error) {
 	return c, nil
 }
 
-func (c *counterMode) xor(data, _ []byte, ssrc uint32, index uint64, _ bool) {
-	c.counter = c.salt
-	binary.BigEndian.PutUint32(c.counter[4:], binary.BigEndian.Uint32(c.counter[4:])^ssrc)
-	binary.BigEndian.PutUint64(c.counter[8:], binary.BigEndian.Uint64(c.counter[8:])^index<<16)
-	for n := uint16(0); len(data) > 0; n++ {
-		binary.BigEndian.PutUint16(c.counter[14:], n)
-		c.block.Encrypt(c.stream[:], c.counter[:])
-		data = data[subtle.XORBytes(data, data, c.stream[:]):]
+func (c *counterMode) xor(data, _ []byte, at position, _ bool) {
+	high := binary.BigEndian.Uint64(c.salt[:]) ^ uint64(at.ssrc)
+	low := binary.BigEndian.Uint64(c.salt[8:]) ^ at.index<<16
+	for len(data) > 0 {
+		piece := c.stream[:min(len(c.stream), (len(data)+aes.BlockSize-1)&^(aes.BlockSize-1))]
+		for b := piece; len(b) > 0; b = b[aes.BlockSize:] {
+			binary.BigEndian.PutUint64(b, high)
+			binary.BigEndian.PutUint64(b[8:], low)
+			c.block.Encrypt(b, b)
+			low++
+		}
+		data = data[subtle.XORBytes(data, data, piece):]
 	}
 }
 
@@ -58,17 +62,17 @@ func newF8(key, salt []byte) (*f8, error) {
 	return &f8{block: block, masked: masked}, err
 }
 
-func (f *f8) xor(data, header []byte, ssrc uint32, index uint64, control bool) {
+func (f *f8) xor(data, header []byte, at position, control bool) {
 	iv := &f.initialization
 	if control { // §4.1.2.3
 		binary.BigEndian.PutUint32(iv[0:], 0)
-		binary.BigEndian.PutUint32(iv[4:], uint32(index)|encryptedFlag)
+		binary.BigEndian.PutUint32(iv[4:], uint32(at.index)|encryptedFlag)
 		copy(iv[8:], header[:4])
-		binary.BigEndian.PutUint32(iv[12:], ssrc)
+		binary.BigEndian.PutUint32(iv[12:], at.ssrc)
 	} else { // §4.1.2.2
 		copy(iv[:], header[:12])
 		iv[0] = 0
-		binary.BigEndian.PutUint32(iv[12:], uint32(index>>16))
+		binary.BigEndian.PutUint32(iv[12:], uint32(at.index>>16))
 	}
 	f.masked.Encrypt(f.start[:], iv[:])
 	f.stream = [aes.BlockSize]byte{}

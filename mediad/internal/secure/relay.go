@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+
+	"github.com/tandem-sbc/tandem/pkg/rtp"
 )
 
 // ErrKeystream says that a packet cannot be protected under a key that was handed through: the peer that made the key has used, or may
@@ -70,11 +72,11 @@ func (in *Inbound) HandThrough(k Key, before *Outbound) (*Outbound, error) {
 			r.own = before.relay.own
 		}
 	} else {
-		ctx, err := newContext(k)
+		p, err := newProtector(k)
 		if err != nil {
 			return nil, err
 		}
-		next.protector = &protector{ctx: ctx}
+		next.protector = p
 	}
 	in.record.CompareAndSwap(nil, &record{})
 	r.rec = in.record.Load()
@@ -84,9 +86,10 @@ func (in *Inbound) HandThrough(k Key, before *Outbound) (*Outbound, error) {
 // Follows reports whether out is the context that in.HandThrough has made.
 func (out *Outbound) Follows(in *Inbound) bool { return out.relay != nil && out.relay.from == in }
 
-func (r *relay) protectRTP(p *protector, dst, pkt []byte, ssrc uint32) ([]byte, error) {
-	theirs := r.from.rtp.has(ssrc)
-	if theirs && !r.own.rtp.has(ssrc) {
+func (r *relay) protectRTP(p *protector, dst, pkt []byte, header int) ([]byte, error) {
+	ssrc := rtp.Packet(pkt).SSRC()
+	theirs := r.from.rtp.find(ssrc)
+	if theirs != nil && !r.own.rtp.has(ssrc) {
 		unchanged := !r.rec.control && bytes.Equal(r.rec.plain, pkt)
 		switch {
 		case r.sameRTP && unchanged:
@@ -94,23 +97,23 @@ func (r *relay) protectRTP(p *protector, dst, pkt []byte, ssrc uint32) ([]byte, 
 		case r.sameRTP, !r.onlyOne && !unchanged:
 			return nil, ErrKeystream
 		case !p.rtp.has(ssrc):
-			if roc, ok := r.from.ctx.ROC(ssrc); ok {
-				p.ctx.SetROC(ssrc, roc)
+			if src := p.rtp.begin(ssrc); src != nil {
+				src.begin(uint32(theirs.highest >> 16))
 			}
 		}
-		return p.protectRTP(dst, pkt, ssrc)
+		return p.protectRTP(dst, pkt, header)
 	}
-	if theirs {
+	if theirs != nil {
 		return nil, ErrKeystream // the maker of the key has begun to use an SSRC that we had used
 	}
-	if !r.own.rtp.admits(ssrc) {
+	if r.own.rtp.begin(ssrc) == nil {
 		return nil, ErrTooManySources
 	}
-	r.own.rtp.add(ssrc)
-	return p.protectRTP(dst, pkt, ssrc)
+	return p.protectRTP(dst, pkt, header)
 }
 
-func (r *relay) protectRTCP(p *protector, dst, pkt []byte, ssrc uint32) ([]byte, error) {
+func (r *relay) protectRTCP(p *protector, dst, pkt []byte) ([]byte, error) {
+	ssrc := rtp.RTCP(pkt).SSRC()
 	unchanged := r.rec.control && bytes.Equal(r.rec.plain, pkt)
 	if unchanged && r.from.controlIndex(r.rec.cipher) >= ownControl {
 		return nil, ErrKeystream
@@ -118,24 +121,21 @@ func (r *relay) protectRTCP(p *protector, dst, pkt []byte, ssrc uint32) ([]byte,
 	if unchanged && r.sameRTCP && !r.own.rtcp.has(ssrc) {
 		return append(dst[:0], r.rec.cipher...), nil
 	}
-	if !r.own.rtcp.admits(ssrc) {
-		return nil, ErrTooManySources
-	}
 	if !r.own.rtcp.has(ssrc) {
-		r.own.rtcp.add(ssrc)
-		p.ctx.SetIndex(ssrc, ownControl)
+		src := p.rtcp.begin(ssrc)
+		if src == nil || r.own.rtcp.begin(ssrc) == nil {
+			return nil, ErrTooManySources
+		}
+		src.highest = ownControl
 	}
-	return p.protectRTCP(dst, pkt, ssrc)
+	return p.protectRTCP(dst, pkt)
 }
 
 // controlIndex is the index of an SRTCP packet that was authenticated under the key.
 func (in *Inbound) controlIndex(pkt []byte) uint32 {
-	end := len(pkt) - len(in.key.MKI) - controlIndex
-	if in.key.Suite.facts().cipher != cipherGCM { // RFC 7714 §17.2 has the index behind the tag
-		end -= controlTag
-	}
-	if end < 0 {
+	at := in.ctx.wordAt(len(pkt), len(in.key.MKI))
+	if at < 0 {
 		return ownControl
 	}
-	return binary.BigEndian.Uint32(pkt[end:]) &^ encryptedFlag
+	return binary.BigEndian.Uint32(pkt[at:]) &^ encryptedFlag
 }

@@ -1,0 +1,119 @@
+package secure
+
+import (
+	"crypto/sha1" //nolint:gosec // RFC 3711 §4.2.1 prescribes HMAC-SHA1
+	"encoding"
+	"encoding/binary"
+	"errors"
+	"hash"
+)
+
+// The state of crypto/sha1 as it is marshalled: a name, the five words of the state, a block that is not full yet, the length in bytes.
+const (
+	shaName  = "sha\x01"
+	shaBlock = len(shaName) + sha1.Size
+	shaSize  = shaBlock + sha1.BlockSize + 8
+)
+
+var errSHAState = errors.New("secure: unknown state of crypto/sha1")
+
+// macKey is a key of HMAC-SHA1 (RFC 2104): the states of the hash behind the inner and the outer pad.
+type macKey struct {
+	inner, outer [sha1.Size]byte
+}
+
+// signer computes HMAC-SHA1 over a packet and a word behind it. crypto/hmac takes half as long again, because it copies and pads in pieces.
+type signer struct {
+	hash interface {
+		hash.Hash
+		encoding.BinaryAppender
+		encoding.BinaryUnmarshaler
+	}
+	state [shaSize]byte            // one block was hashed, and none is open
+	tail  [2 * sha1.BlockSize]byte // what follows the packet's whole blocks
+	outer [sha1.BlockSize]byte     // the inner hash, padded
+	sum   [shaSize]byte
+}
+
+// newSigner fails if crypto/sha1 is not as we know it.
+func newSigner() (*signer, error) {
+	s := &signer{}
+	var ok bool
+	if s.hash, ok = sha1.New().(interface {
+		hash.Hash
+		encoding.BinaryAppender
+		encoding.BinaryUnmarshaler
+	}); !ok {
+		return nil, errSHAState
+	}
+	s.hash.Write(make([]byte, sha1.BlockSize))
+	state, err := s.hash.AppendBinary(nil)
+	if err != nil || len(state) != shaSize || string(state[:len(shaName)]) != shaName ||
+		binary.BigEndian.Uint64(state[shaSize-8:]) != sha1.BlockSize {
+		return nil, errSHAState
+	}
+	s.state = [shaSize]byte(state)
+	pad(s.outer[sha1.Size:], sha1.BlockSize+sha1.Size)
+	return s, nil
+}
+
+// key prepares a key of at most sha1.BlockSize bytes.
+func (s *signer) key(key []byte) (k macKey) {
+	var block [sha1.BlockSize]byte
+	for _, side := range []struct {
+		pad  byte
+		into *[sha1.Size]byte
+	}{{0x36, &k.inner}, {0x5c, &k.outer}} {
+		copy(block[:], key)
+		for i := range block {
+			if i >= len(key) {
+				block[i] = 0
+			}
+			block[i] ^= side.pad
+		}
+		s.hash.Reset()
+		s.hash.Write(block[:])
+		*side.into = [sha1.Size]byte(s.read())
+	}
+	return k
+}
+
+// sign computes the whole tag over data and a word: the rollover counter for SRTP, E flag and index for SRTCP (RFC 3711 §4.2). It holds
+// until the next call.
+func (s *signer) sign(k *macKey, data []byte, word uint32) []byte {
+	whole := len(data) &^ (sha1.BlockSize - 1)
+	n := copy(s.tail[:], data[whole:])
+	binary.BigEndian.PutUint32(s.tail[n:], word)
+	n += 4
+	end := sha1.BlockSize
+	if n+9 > end {
+		end = 2 * sha1.BlockSize
+	}
+	pad(s.tail[n:end], sha1.BlockSize+len(data)+4)
+	s.load(&k.inner)
+	s.hash.Write(data[:whole])
+	s.hash.Write(s.tail[:end])
+	copy(s.outer[:], s.read())
+	s.load(&k.outer)
+	s.hash.Write(s.outer[:])
+	return s.read()
+}
+
+// load begins a hash whose first block is known.
+func (s *signer) load(state *[sha1.Size]byte) {
+	copy(s.state[len(shaName):], state[:])
+	_ = s.hash.UnmarshalBinary(s.state[:]) // it has the right name and length
+}
+
+// read returns the hash of what was written, which is whole blocks.
+func (s *signer) read() []byte {
+	state, _ := s.hash.AppendBinary(s.sum[:0]) // it never fails
+	return state[len(shaName):shaBlock]
+}
+
+// pad fills the end of the last block of a message of so many bytes (FIPS 180-4 §5.1.1).
+func pad(rest []byte, length int) {
+	clear(rest)
+	rest[0] = 0x80
+	binary.BigEndian.PutUint64(rest[len(rest)-8:], uint64(length)*8)
+}
