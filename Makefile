@@ -2,7 +2,7 @@
 # CONTRIBUTING.md says more.
 
 .DEFAULT_GOAL := build
-.PHONY: build webphone generate run test unit race integration engines bench lint fuzz fuzz-long fuzz-calls soak check clean
+.PHONY: build webphone generate run test unit race integration engines bench microbench lint fuzz fuzz-long fuzz-calls soak check clean
 
 export CGO_ENABLED ?= 0
 STATICCHECK := bin/staticcheck
@@ -73,7 +73,15 @@ engines: build
 generate:
 	go generate ./mediad/...
 
+# rtpengine and each engine of mediad side by side, about 20 minutes on a quiet
+# machine, as root; docs/performance.md takes the tables and plots. For a look:
+# make bench BENCH="-quick -only relay"
+BENCH ?= -out docs
+
 bench:
+	go run ./integration/bench $(BENCH)
+
+microbench:
 	go test -run '^$$' -bench . -benchmem ./ng-protocol/... ./pkg/... ./mediad/... ./proxy/...
 
 lint: $(STATICCHECK)
