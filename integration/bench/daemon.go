@@ -29,6 +29,7 @@ func candidates(mediad string) []candidate {
 	return []candidate{
 		{Name: base, Program: "rtpengine", Args: []string{"--table=-1", "--num-threads=2"}, Sockets: true},
 		{Name: "sockets", Program: mediad, Args: []string{"--table=-1", "--engine=sockets"}, Sockets: true},
+		{Name: "sockets, epoll", Program: mediad, Args: []string{"--table=-1", "--engine=sockets", "--io-uring=false"}, Sockets: true},
 		{Name: "steer", Program: mediad, Args: []string{"--table=-1", "--engine=steer"}},
 		{Name: "kernel", Program: mediad, Args: []string{"--engine=kernel"}, Kernel: true},
 	}

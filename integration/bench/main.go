@@ -45,7 +45,7 @@ func parse() *options {
 	flag.BoolVar(&o.quick, "quick", false, "short steps, one round, three minutes in all")
 	flag.BoolVar(&o.list, "list", false, "print the figures and the daemons' command lines, and end")
 	flag.StringVar(&o.only, "only", "", "comma-separated `figures`; all if empty")
-	flag.StringVar(&o.daemons, "daemons", "", "comma-separated `names` of those to compare; all if empty")
+	flag.StringVar(&o.daemons, "daemons", "", "`names` of those to compare, with semicolons between them; all if empty")
 	flag.StringVar(&o.out, "out", "", "`folder` of performance.md, whose tables and plots are written anew")
 	flag.StringVar(&o.render, "render", "", "write them from the samples in this `file`, without measuring")
 	flag.IntVar(&o.rounds, "rounds", 3, "rounds of the figures that are told as medians")
@@ -73,8 +73,8 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	b := &bench{options: o, folder: folder, candidates: chosen(candidates(mediad), o.daemons, func(c candidate) string { return c.Name })}
-	figures := chosen(plan(o.quick, o.rounds), o.only, func(f figure) string { return f.Name })
+	b := &bench{options: o, folder: folder, candidates: chosen(candidates(mediad), o.daemons, ";", func(c candidate) string { return c.Name })}
+	figures := chosen(plan(o.quick, o.rounds), o.only, ",", func(f figure) string { return f.Name })
 	if len(b.candidates) == 0 || len(figures) == 0 {
 		return fmt.Errorf("nothing is called %s %s", o.only, o.daemons)
 	}
@@ -94,11 +94,11 @@ func run() error {
 	return result.write(o.out, os.Stdout)
 }
 
-// chosen keeps those that a comma-separated list names.
-func chosen[T any](all []T, names string, name func(T) string) []T {
+// chosen keeps those that a list names.
+func chosen[T any](all []T, names, separator string, name func(T) string) []T {
 	if names == "" {
 		return all
 	}
-	wanted := strings.Split(names, ",")
+	wanted := strings.Split(names, separator)
 	return slices.DeleteFunc(all, func(x T) bool { return !slices.Contains(wanted, name(x)) })
 }

@@ -47,7 +47,7 @@ func show(value string, v float64) string {
 
 // write prints the table of targets, and writes the whole report into folder, if there is one.
 func (r *result) write(folder string, summary io.Writer) error {
-	if _, err := io.WriteString(summary, r.targetTable()); err != nil || folder == "" {
+	if _, err := io.WriteString(summary, r.targetTable(false)); err != nil || folder == "" {
 		return err
 	}
 	file := filepath.Join(folder, document)
@@ -64,7 +64,7 @@ func (r *result) write(folder string, summary io.Writer) error {
 	if err != nil {
 		return err
 	}
-	body := beginMark + "\n\n" + r.preface() + r.targetTable() + "\n" + plots + r.details() + r.commands() + endMark
+	body := beginMark + "\n\n" + r.preface() + r.targetTable(true) + "\n" + plots + r.details() + r.commands() + endMark
 	return os.WriteFile(file, []byte(before+body+after), 0o644)
 }
 
@@ -93,9 +93,13 @@ func table(head []string, rows [][]string) string {
 	return b.String()
 }
 
-func (r *result) targetTable() string {
+// targetTable has a line for each target; all: also for those that were not measured.
+func (r *result) targetTable(all bool) string {
 	var rows [][]string
 	for _, v := range r.judge() {
+		if v.Value == missing && !all {
+			continue
+		}
 		rows = append(rows, []string{v.What, v.Engine, v.Value, v.Base, v.Ratio, v.Target, v.Missed})
 	}
 	return table([]string{"what", "engine", "value", base, "ratio", "target", "missed by"}, rows)

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"math"
-	"slices"
 )
 
 // A target is a bound that the project has set itself, against rtpengine in the same run.
@@ -12,7 +11,6 @@ type target struct {
 	figure  string
 	engines []string // whose best value counts
 	x       float64  // the step
-	baseX   float64  // that of rtpengine; 0 = the same
 	value   string
 	atLeast bool
 	ratio   float64
@@ -29,12 +27,15 @@ func targets() []target {
 		{what: "highest rate under 0.1 % loss", figure: "relay", engines: []string{"steer"}, value: "highest", ratio: 1.5, atLeast: true},
 		{what: "highest rate under 0.1 % loss", figure: "relay", engines: []string{"kernel"}, value: "highest", ratio: 1.6, atLeast: true},
 	}
-	for _, e := range all {
-		list = append(list,
-			target{what: "p99 latency at 10k pps", figure: "relay", engines: []string{e}, x: 10000, value: "p99", ratio: .6},
-			target{what: "offer + answer + delete, CPU per call, 8 in flight", figure: "set-up", engines: []string{e}, x: 8, value: "cpu", ratio: .5},
-			target{what: "memory per call at 4,900 calls", figure: "memory", engines: []string{e}, x: 4900, value: "call", ratio: .4},
-		)
+	for _, t := range []target{
+		{what: "p99 latency at 10k pps", figure: "relay", x: 10000, value: "p99", ratio: .6},
+		{what: "offer + answer + delete, CPU per call, 8 in flight", figure: "set-up", x: 8, value: "cpu", ratio: .5},
+		{what: "memory per call at 4,900 calls, KiB", figure: "memory", x: 4900, value: "call", ratio: .4},
+	} {
+		for _, e := range all {
+			t.engines = []string{e}
+			list = append(list, t)
+		}
 	}
 	return list
 }
@@ -59,11 +60,7 @@ func (r *result) compare(t target) verdict {
 		sign = "≥"
 	}
 	v := verdict{What: t.what, Engine: t.engines[0], Value: missing, Base: missing, Ratio: missing, Target: fmt.Sprintf("%s %g", sign, t.ratio), Missed: "not measured"}
-	baseX := t.x
-	if t.baseX != 0 {
-		baseX = t.baseX
-	}
-	reference, hasBase := r.median(t.figure, base, baseX, t.value)
+	reference, hasBase := r.median(t.figure, base, t.x, t.value)
 	if hasBase {
 		v.Base = show(t.value, reference)
 	}
@@ -111,7 +108,7 @@ func miss(v, bound float64, atLeast bool) string {
 	if by <= 0 {
 		return ""
 	}
-	return fmt.Sprintf("%.0f %%", math.Ceil(100*by))
+	return fmt.Sprintf("%.0f %%", max(1, math.Round(100*by)))
 }
 
 // absolute are the targets that do not compare with rtpengine.
@@ -119,9 +116,9 @@ func (r *result) absolute() []verdict {
 	var lines []verdict
 	for _, e := range []string{"sockets", "steer", "kernel"} {
 		lines = append(lines, r.left(e))
-		if slices.Contains([]string{"steer", "kernel"}, e) {
-			lines = append(lines, r.scaled(e), r.crowded(e))
-		}
+	}
+	for _, judge := range []func(string) verdict{r.scaled, r.crowded} {
+		lines = append(lines, judge("steer"), judge("kernel"))
 	}
 	return lines
 }

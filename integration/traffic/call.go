@@ -57,10 +57,24 @@ func newCall(number int, ports [2]uint16) *call {
 	return &call{id: fmt.Sprintf("%x-%d", id, number), port: ports}
 }
 
-// sdp describes a leg; version is that of its o= line.
-func (p *Parties) sdp(leg int, port uint16, version int, codec, direction string, lines ...string) string {
-	addr, proto := p.Address[leg], "RTP/AVP"
+// shape is what the descriptions of both legs have in common.
+type shape struct {
+	version   int    // of the o= line, from 1
+	codecs    string // payload types
+	offered   string // direction of the first leg
+	direction string // of the second one
+}
+
+// first is how calls begin.
+func first() shape {
+	return shape{version: 1, codecs: "0 8", offered: "sendrecv", direction: "sendrecv"}
+}
+
+// sdp describes a leg.
+func (p *Parties) sdp(leg int, port uint16, look shape, lines ...string) string {
+	addr, proto, direction := p.Address[leg], "RTP/AVP", look.offered
 	if leg == 1 {
+		direction = look.direction
 		switch p.Kind {
 		case SRTP:
 			proto = "RTP/SAVP"
@@ -69,8 +83,8 @@ func (p *Parties) sdp(leg int, port uint16, version int, codec, direction string
 		}
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "v=0\r\no=phone %d %d IN IP4 %s\r\ns=call\r\nc=IN IP4 %s\r\nt=0 0\r\n", port, version, addr, addr)
-	fmt.Fprintf(&b, "m=audio %d %s %s 101\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\n", port, proto, codec)
+	fmt.Fprintf(&b, "v=0\r\no=phone %d %d IN IP4 %s\r\ns=call\r\nc=IN IP4 %s\r\nt=0 0\r\n", port, look.version, addr, addr)
+	fmt.Fprintf(&b, "m=audio %d %s %s 101\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\n", port, proto, look.codecs)
 	b.WriteString("a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\na=ptime:20\r\na=" + direction + "\r\n")
 	for _, l := range lines {
 		b.WriteString(l + "\r\n")
@@ -78,14 +92,16 @@ func (p *Parties) sdp(leg int, port uint16, version int, codec, direction string
 	return b.String()
 }
 
-// establish makes the offer and the answer.
-func (c *call) establish(control *Control, p *Parties) error {
-	offered, err := c.offer(control, p, 1, "0 8", "sendrecv")
+// establish makes an offer and the answer, the first one or another.
+func (c *call) establish(control *Control, p *Parties, look shape) error {
+	offered, err := c.offer(control, p, look)
 	if err != nil {
 		return err
 	}
 	var lines []string
 	switch p.Kind {
+	case RTP:
+		c.out, c.in = nil, nil
 	case SRTP:
 		line, err := c.chooseKey(offered)
 		if err != nil {
@@ -95,7 +111,7 @@ func (c *call) establish(control *Control, p *Parties) error {
 	case DTLS:
 		lines = append(lines, "a=setup:active", "a=fingerprint:sha-256 "+p.identity.fingerprint)
 	}
-	return c.answer(control, p, 1, "0 8", "sendrecv", lines...)
+	return c.answer(control, p, look, lines...)
 }
 
 func (c *call) request(command ng.Command, p *Parties) *ng.Request {
@@ -103,13 +119,15 @@ func (c *call) request(command ng.Command, p *Parties) *ng.Request {
 }
 
 // offer lets the first leg offer, and notes what the second one is told.
-func (c *call) offer(control *Control, p *Parties, version int, codecs, direction string) (sdp string, err error) {
+func (c *call) offer(control *Control, p *Parties, look shape) (sdp string, err error) {
 	req := c.request(ng.CommandOffer, p)
-	req.SDP = p.sdp(0, c.port[0], version, codecs, direction)
-	if version > 1 {
+	req.SDP = p.sdp(0, c.port[0], look)
+	if look.version > 1 {
 		req.ToTag = "b"
 	}
 	switch p.Kind {
+	case RTP:
+		req.TransportProtocol = ng.ProtocolRTPAVP
 	case SRTP:
 		req.TransportProtocol, req.DTLS = ng.ProtocolRTPSAVP, ng.DTLSOff
 	case DTLS:
@@ -119,9 +137,9 @@ func (c *call) offer(control *Control, p *Parties, version int, codecs, directio
 }
 
 // answer lets the second leg answer, and notes what the first one is told.
-func (c *call) answer(control *Control, p *Parties, version int, codecs, direction string, lines ...string) error {
+func (c *call) answer(control *Control, p *Parties, look shape, lines ...string) error {
 	req := c.request(ng.CommandAnswer, p)
-	req.ToTag, req.SDP = "b", p.sdp(1, c.port[1], version, codecs, direction, lines...)
+	req.ToTag, req.SDP = "b", p.sdp(1, c.port[1], look, lines...)
 	if p.Interfaces[0] != "" { // towards the sender, towards the receiver of this message
 		req.Direction = [2]string{p.Interfaces[1], p.Interfaces[0]}
 	}

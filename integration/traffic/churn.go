@@ -6,7 +6,7 @@ func Churn(p Parties, address string, calls, inFlight int) error {
 	const port = 4000
 	return each(address, inFlight, calls, func(control *Control, i int) error {
 		c := newCall(i, [2]uint16{port, port + 2})
-		if err := c.establish(control, &p); err != nil {
+		if err := c.establish(control, &p, first()); err != nil {
 			return err
 		}
 		return c.remove(control)

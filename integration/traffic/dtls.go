@@ -62,7 +62,8 @@ func (c *call) handshake(s *socket, id identity) error {
 	ctx, cancel := context.WithTimeout(context.Background(), handshakeTime)
 	defer cancel()
 	keys, err := exchangeKeys(ctx, conn, net.UDPAddrFromAddrPort(c.to[1]), id)
-	if err := errors.Join(err, inner.Close()); err != nil {
+	_ = inner.Close() // the session may have done it
+	if err != nil {
 		return fmt.Errorf("traffic: DTLS with %s: %w", c.to[1], err)
 	}
 	return c.protect(keys.LocalMasterKey, keys.LocalMasterSalt, keys.RemoteMasterKey, keys.RemoteMasterSalt)

@@ -73,7 +73,7 @@ func (l *Load) open() (err error) {
 		calls[i] = newCall(i, [2]uint16{l.sockets[pair].local.Port(), l.sockets[pair+1].local.Port()})
 	}
 	l.calls = calls
-	if err := each(l.cfg.NG, setUpInFlight, len(calls), func(c *Control, i int) error { return calls[i].establish(c, &l.cfg.Parties) }); err != nil {
+	if err := each(l.cfg.NG, setUpInFlight, len(calls), func(c *Control, i int) error { return calls[i].establish(c, &l.cfg.Parties, first()) }); err != nil {
 		return err
 	}
 	if l.cfg.Kind == DTLS {
