@@ -208,8 +208,25 @@ func (h *hammer) request() map[string]any {
 	} else if strings.HasPrefix(command, "inject") {
 		m["source-tag"] = h.tag()
 	}
+	h.meet(m)
 	h.decorate(m)
 	return m
+}
+
+// meet lets calls meet by a tag that each has of its own.
+func (h *hammer) meet(m map[string]any) {
+	r := h.r
+	other := fmt.Sprint("call ", r.IntN(4))
+	switch m["command"] {
+	case "offer", "publish", "create":
+		if r.IntN(3) == 0 {
+			m["from-tag"] = fmt.Sprint("of ", m["call-id"])
+		}
+	case "connect":
+		m["from-tag"], m["to-tag"], m["to-call-id"] = fmt.Sprint("of ", m["call-id"]), "of "+other, other
+	case "inject start":
+		m["source-tag"], m["source-call-id"] = "of "+other, other
+	}
 }
 
 // decorate adds keys and flags.

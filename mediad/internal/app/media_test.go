@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -232,6 +233,62 @@ func TestConnectMeshAndInject(t *testing.T) {
 	}
 	reason(t, d.refused(ng.Request{Command: ng.CommandConnect, CallID: "call", FromTag: "w", ToTag: "y"}), ng.ReasonNoSuchTag)
 	d.delete(&ng.Request{CallID: "call"})
+}
+
+// Parties of calls that other workers of the engine serve are tied: the calls are one from then on.
+func TestConnectAcrossCalls(t *testing.T) {
+	d := startDaemon(t, func(s *settings.Settings) { s.Engine.Workers = 4 })
+	dial := func(call string, a, b *phone) {
+		for tag, p := range map[string]*phone{call + "-a": a, call + "-b": b} {
+			reply := d.do(ng.Request{Command: ng.CommandCreate, CallID: call, FromTag: tag}).(*ng.CreateReply)
+			p.told(reply.SDP + "a=x-unknown:kept as it is\r\n")
+			d.do(ng.Request{Command: ng.CommandCreateAnswer, CallID: call, FromTag: tag, SDP: p.sdp(0)})
+		}
+		d.do(ng.Request{Command: ng.CommandConnect, CallID: call, FromTag: call + "-a", ToTag: call + "-b"})
+		talk(t, a, b)
+	}
+	const calls = 6 // some of them meet on a worker, others do not
+	var as, bs []*phone
+	for i := range calls {
+		as, bs = append(as, newPhone(t, "127.0.0.1")), append(bs, newPhone(t, "127.0.0.1"))
+		dial(strconv.Itoa(i), as[i], bs[i])
+	}
+	secured := newPhone(t, "127.0.0.1").withSDES("AES_CM_128_HMAC_SHA1_80")
+	plain := newPhone(t, "127.0.0.1")
+	connectPhones(d, plain, secured, func(r *ng.Request) { r.CallID = "secured" })
+	talk(t, plain, secured)
+
+	reason(t, d.refused(ng.Request{
+		Command: ng.CommandConnect, CallID: "0", FromTag: "0-a", ToTag: "1-z", Participants: ng.Participants{ToCallID: "1"},
+	}), ng.ReasonToTagNotFound)
+	require.Len(t, d.query("0").Tags, 2, "nothing has changed")
+
+	d.do(ng.Request{Command: ng.CommandConnect, CallID: "0", FromTag: "0-a", ToTag: "1-a", Participants: ng.Participants{ToCallID: "1"}})
+	talk(t, as[0], as[1])
+	silent(t, as[0], bs[0])
+	require.Equal(t, d.query("0"), d.query("1"))
+	require.Len(t, d.query("1").Tags, 4)
+
+	d.do(ng.Request{
+		Command: ng.CommandInjectStart, CallID: "1", ToTag: "1-a", Participants: ng.Participants{SourceCallID: "2", SourceTag: "2-b"},
+	})
+	oneWay(t, bs[2], as[1])
+	talk(t, as[2], bs[2])
+
+	d.do(ng.Request{Command: ng.CommandMesh, Participants: ng.Participants{Calls: []string{"3", "secured", "5"}, Mesh: []ng.Mesh{
+		{From: "3-a", To: []string{"b", "5-b"}}, {From: "b", To: []string{"3-a"}},
+	}}})
+	talk(t, as[3], secured)
+	oneWay(t, as[3], bs[5])
+	talk(t, as[4], bs[4])
+	require.Len(t, d.query("5").Tags, 6)
+
+	d.delete(&ng.Request{CallID: "secured"})
+	require.ErrorContains(t, d.refused(ng.Request{Command: ng.CommandQuery, CallID: "3"}), string(ng.ReasonUnknownCallID))
+	for _, id := range []string{"2", "4"} {
+		d.delete(&ng.Request{CallID: id})
+	}
+	require.Empty(t, d.list())
 }
 
 func TestMediaEchoAndDroppedTraffic(t *testing.T) {

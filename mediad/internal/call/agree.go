@@ -234,7 +234,7 @@ func (c *Call) keysDerived(h *handshake, k secure.Keys, log logger) {
 
 // adoptKeys puts the keys of a handshake in force; false if the call has ended.
 func (c *Call) adoptKeys(h *handshake, in *secure.Inbound, out *secure.Outbound, k secure.Keys) bool {
-	c.mu.Lock()
+	c = c.lock()
 	defer c.mu.Unlock()
 	if c.ended {
 		return false

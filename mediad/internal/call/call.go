@@ -22,9 +22,10 @@ const (
 type Call struct {
 	registry *Registry
 	id       string
-	shard    uint64 // all streams of a call are served by one worker of the engine
-	created  time.Time
-	operated operated // guarded by mu
+	others   []string  // ids of the calls that were merged into it; guarded by mu, and by that of the registry
+	shard    uint64    // all streams of a call are served by one worker of the engine
+	created  time.Time // guarded by mu
+	operated operated  // guarded by mu
 	log      *zap.Logger
 	quality  *quality.Table
 
@@ -33,6 +34,7 @@ type Call struct {
 	lastSignal time.Time
 	answered   bool
 	ended      bool
+	into       *Call          // the call that it was merged into, once it has ended so
 	deleteAt   time.Time      // when a deleted call ends; zero = not deleted
 	quietAt    time.Time      // the silence timers need no look before,
 	quietBy    *limits.Values // as long as these are in force

@@ -10,24 +10,63 @@ import (
 )
 
 // Connect executes the commands connect, mesh, inject start and inject stop,
-// which tie parties of a call that are there already. The error wraps an
-// ng.Reason; nothing has changed then.
+// which tie parties that are there already. Calls whose parties are tied become
+// one. The error wraps an ng.Reason; nothing has changed then.
 func (r *Registry) Connect(req *ng.Request) error {
-	c, err := r.lookup(req)
+	if !req.HasCallID() && len(req.Participants.Calls) == 0 {
+		return ng.ReasonNoCallID
+	}
+	calls, err := r.findAll(callsOf(req))
 	if err != nil {
 		return err
 	}
-	defer c.mu.Unlock()
-	links, err := c.links(req)
+	defer unlock(calls)
+	links, err := tie{req, calls}.links()
 	if err != nil {
+		return err
+	}
+	if err := r.merge(tied(calls, links)); err != nil {
 		return err
 	}
 	for _, l := range links {
 		l.apply()
 	}
-	c.compile()
-	c.log.Info(string(req.Command), zap.String("from-tag", req.FromTag), zap.String("to-tag", req.ToTag), zap.Int("links", len(links)))
+	for _, c := range calls {
+		c.compile()
+	}
+	calls[0].log.Info(string(req.Command), zap.String("from-tag", req.FromTag), zap.String("to-tag", req.ToTag), zap.Int("links", len(links)))
 	return nil
+}
+
+// callsOf are the ids of the calls that a command is about.
+func callsOf(req *ng.Request) []string {
+	p := &req.Participants
+	ids := make([]string, 0, 1+len(p.Calls))
+	if req.HasCallID() {
+		ids = append(ids, req.CallID)
+	}
+	switch req.Command {
+	case ng.CommandMesh:
+		return append(ids, p.Calls...)
+	case ng.CommandInjectStart, ng.CommandInjectStop:
+		if p.SourceCallID != "" {
+			ids = append(ids, p.SourceCallID)
+		}
+	default:
+		if p.ToCallID != "" {
+			ids = append(ids, p.ToCallID)
+		}
+	}
+	return ids
+}
+
+// tied leaves those of the calls that links tie together, and the first.
+func tied(calls []*Call, links []link) []*Call {
+	return slices.DeleteFunc(slices.Clone(calls), func(c *Call) bool {
+		return c != calls[0] && !slices.ContainsFunc(links, func(l link) bool {
+			return !l.end && (slices.Contains(c.parties, l.listener) || slices.Contains(c.parties, l.source))
+		})
+	})
 }
 
 // link is one change of who hears whom.
@@ -51,34 +90,39 @@ func (l link) apply() {
 	}
 }
 
-// links finds what a command is to change.
-func (c *Call) links(req *ng.Request) ([]link, error) {
-	p := &req.Participants
-	for _, id := range append([]string{p.ToCallID, p.SourceCallID}, p.Calls...) {
-		if id != "" && id != c.id {
-			// Each call belongs to one worker of the engine.
-			return nil, ng.Reason("Parties of different calls cannot be connected in this version")
-		}
-	}
-	switch req.Command {
-	case ng.CommandMesh:
-		return c.mesh(req)
-	case ng.CommandInjectStart, ng.CommandInjectStop:
-		if p.SourceTag == "" {
-			return nil, ng.Reason("No source-tag in message")
-		}
-		source, listener, err := c.two(p.SourceTag, req)
-		return []link{{listener: listener, source: source, end: req.Command == ng.CommandInjectStop}}, err
-	}
-	return c.connections(req)
+// tie is a command that ties parties, and the calls that it names.
+type tie struct {
+	*ng.Request
+	calls []*Call
 }
 
-// two returns the party of a tag and that of the to-tag.
-func (c *Call) two(tag string, req *ng.Request) (from, to *party, err error) {
-	if !req.HasToTag() {
+// links finds what the command is to change.
+func (t tie) links() ([]link, error) {
+	switch t.Command {
+	case ng.CommandMesh:
+		return t.mesh()
+	case ng.CommandInjectStart, ng.CommandInjectStop:
+		tag := t.Participants.SourceTag
+		if tag == "" {
+			return nil, ng.Reason("No source-tag in message")
+		}
+		source, listener, err := t.two(t.last(), tag, t.first())
+		return []link{{listener: listener, source: source, end: t.Command == ng.CommandInjectStop}}, err
+	}
+	return t.connections()
+}
+
+// first is the call of the call-id, last the other one if another is named.
+func (t tie) first() *Call { return t.calls[0] }
+func (t tie) last() *Call  { return t.calls[len(t.calls)-1] }
+
+// two returns the party of a tag in one call and that of the to-tag in another,
+// which may be the same.
+func (t tie) two(of *Call, tag string, other *Call) (from, to *party, err error) {
+	if !t.HasToTag() {
 		return nil, nil, ng.ReasonNoToTag
 	}
-	from, to = c.partyByTag(tag), c.partyByTag(req.ToTag)
+	from, to = of.partyByTag(tag), other.partyByTag(t.ToTag)
 	switch {
 	case from == nil:
 		return nil, nil, ng.ReasonNoSuchTag
@@ -92,18 +136,18 @@ func (c *Call) two(tag string, req *ng.Request) (from, to *party, err error) {
 
 // connections are those of connect: a dialogue of two parties, or with several
 // sources or the flag "directional" one way from each to the to-tag.
-func (c *Call) connections(req *ng.Request) ([]link, error) {
-	tags := req.Participants.FromTags
-	directional := req.Flags.Has(ng.FlagDirectional) || len(tags) > 1
+func (t tie) connections() ([]link, error) {
+	tags := t.Participants.FromTags
+	directional := t.Flags.Has(ng.FlagDirectional) || len(tags) > 1
 	if len(tags) == 0 {
-		if !req.HasFromTag() {
+		if !t.HasFromTag() {
 			return nil, ng.ReasonNoFromTag
 		}
-		tags = []string{req.FromTag}
+		tags = []string{t.FromTag}
 	}
 	var out []link
 	for _, tag := range tags {
-		from, to, err := c.two(tag, req)
+		from, to, err := t.two(t.first(), tag, t.last())
 		if err != nil {
 			return nil, err
 		}
@@ -111,24 +155,24 @@ func (c *Call) connections(req *ng.Request) ([]link, error) {
 			return []link{{listener: to, source: from, mutual: true}}, nil
 		}
 		out = append(out, link{listener: to, source: from})
-		if req.Flags.Has(ng.FlagBidirectional) {
+		if t.Flags.Has(ng.FlagBidirectional) {
 			out = append(out, link{listener: from, source: to})
 		}
 	}
 	return out, nil
 }
 
-// mesh lets each "from" be heard by each of its "to".
-func (c *Call) mesh(req *ng.Request) ([]link, error) {
-	end := req.Flags.Has(ng.FlagUnsubscribe)
+// mesh lets each "from" be heard by each of its "to", whatever call they are in.
+func (t tie) mesh() ([]link, error) {
+	end := t.Flags.Has(ng.FlagUnsubscribe)
 	var out []link
-	for _, m := range req.Participants.Mesh {
-		from := c.partyByTag(m.From)
+	for _, m := range t.Participants.Mesh {
+		from := t.party(m.From)
 		if from == nil {
 			return nil, ng.ReasonNoSuchTag
 		}
 		for _, tag := range m.To {
-			to := c.partyByTag(tag)
+			to := t.party(tag)
 			if to == nil {
 				return nil, fmt.Errorf("%w: %q", ng.ReasonToTagNotFound, tag)
 			}
@@ -136,7 +180,7 @@ func (c *Call) mesh(req *ng.Request) ([]link, error) {
 				continue
 			}
 			out = append(out, link{listener: to, source: from, end: end})
-			if req.Flags.Has(ng.FlagBidirectional) {
+			if t.Flags.Has(ng.FlagBidirectional) {
 				out = append(out, link{listener: from, source: to, end: end})
 			}
 		}
@@ -145,6 +189,16 @@ func (c *Call) mesh(req *ng.Request) ([]link, error) {
 		return nil, ng.ReasonNoMonologues
 	}
 	return slices.Compact(out), nil
+}
+
+// party returns the party with the tag in any of the calls, nil if there is none.
+func (t tie) party(tag string) *party {
+	for _, c := range t.calls {
+		if p := c.partyByTag(tag); p != nil {
+			return p
+		}
+	}
+	return nil
 }
 
 // Check looks whether a command about the media of a call names a call and a

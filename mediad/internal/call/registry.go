@@ -124,8 +124,10 @@ func (r *Registry) snapshot() []*Call {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	all := make([]*Call, 0, len(r.calls))
-	for _, c := range r.calls {
-		all = append(all, c)
+	for id, c := range r.calls {
+		if id == c.id { // and not again by the ids of merged ones
+			all = append(all, c)
+		}
 	}
 	return all
 }
@@ -196,7 +198,9 @@ func (r *Registry) findOrMake(id string) (c *Call, fresh bool, err error) {
 func (r *Registry) forget(c *Call) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.calls[c.id] == c {
-		delete(r.calls, c.id)
+	for _, id := range append([]string{c.id}, c.others...) {
+		if r.calls[id] == c {
+			delete(r.calls, id)
+		}
 	}
 }

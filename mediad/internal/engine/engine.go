@@ -29,6 +29,10 @@ type Engine interface {
 	// Detach ends it and returns when no packet of the streams is in flight any more: their contexts and sockets may be closed
 	// then. A stream that is not attached is retired all the same. It cannot be attached again.
 	Detach(...*flow.Stream)
+	// Move lets the worker of another shard serve streams, all those of the shard they are of that routes connect, so that routes may
+	// connect them with its own. While it goes on none of their packets is handled, and none is lost. A stream that is not attached
+	// gets but the shard. After an error the streams are where they were.
+	Move(shard uint64, streams ...*flow.Stream) error
 	// CatchUp handles the packets that have come to streams before the keys of a handshake (flow.Stream.CatchUp) and returns when
 	// that is done.
 	CatchUp(...*flow.Stream)

@@ -20,7 +20,7 @@ var ErrNoDestination = errors.New("flow: no destination yet")
 // becomes of the packets. Methods may be called from any goroutine unless they say otherwise.
 type Stream struct {
 	port  udp.Port
-	shard uint64
+	shard atomic.Uint64
 
 	route atomic.Pointer[Route]
 	// destination is where packets to this stream's peer go, compiled from endpoints whenever one of them changes.
@@ -49,7 +49,8 @@ type Stream struct {
 // NewStream makes the stream of a port. Streams with the same shard, normally a hash of the Call-ID, are served by the same worker; the
 // streams a route connects must share it. Learning is open from now on.
 func NewStream(port udp.Port, shard uint64, now time.Time) *Stream {
-	s := &Stream{port: port, shard: shard, counters: new(counters)}
+	s := &Stream{port: port, counters: new(counters)}
+	s.shard.Store(shard)
 	s.route.Store(&Route{Drop: true, Learning: Off})
 	s.opened.Store(now.UnixNano())
 	return s
@@ -58,7 +59,7 @@ func NewStream(port udp.Port, shard uint64, now time.Time) *Stream {
 // NewFurther makes the stream of a port on another local address for the component that s is of. What it receives and sends counts for s,
 // and the same worker serves it.
 func (s *Stream) NewFurther(port udp.Port, now time.Time) *Stream {
-	f := NewStream(port, s.shard, now)
+	f := NewStream(port, s.Shard(), now)
 	f.counters = s.counters
 	return f
 }
@@ -70,7 +71,10 @@ func (s *Stream) Opened() time.Time { return time.Unix(0, s.opened.Load()) }
 func (s *Stream) Port() udp.Port { return s.port }
 
 // Shard is the key the engine chooses the worker by.
-func (s *Stream) Shard() uint64 { return s.shard }
+func (s *Stream) Shard() uint64 { return s.shard.Load() }
+
+// SetShard changes it. The engine does, while no worker serves the stream.
+func (s *Stream) SetShard(shard uint64) { s.shard.Store(shard) }
 
 // LocalAddr is the address of the port.
 func (s *Stream) LocalAddr() netip.AddrPort { return s.port.LocalAddr() }

@@ -61,6 +61,20 @@ type Sample struct {
 // NewTable makes the table of a call.
 func NewTable(model Model) *Table { return &Table{model: model} }
 
+// Absorb takes over what another table holds, which is not used any more. What both know stays as it is here.
+func (t *Table) Absorb(o *Table) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, s := range o.sources {
+		if t.lookup(s.ssrc) == nil && len(t.sources) < MaxSources {
+			t.sources = append(t.sources, s)
+		}
+	}
+	t.sums.Merge(o.sums)
+}
+
 // Learn tells the clock rate in Hz of what a source sends.
 func (t *Table) Learn(ssrc, clock uint32) {
 	t.mu.Lock()

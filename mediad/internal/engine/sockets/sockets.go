@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"runtime"
 	"sync"
+	"time"
 
 	"github.com/tandem-sbc/tandem/mediad/internal/engine"
 	"github.com/tandem-sbc/tandem/mediad/internal/flow"
@@ -28,6 +29,7 @@ type Config struct {
 // Engine is an engine.Engine over sockets.
 type Engine struct {
 	socket  udp.Options
+	moving  sync.RWMutex // held for reading by what looks workers up
 	workers []*worker
 	running sync.WaitGroup
 	once    sync.Once
@@ -75,41 +77,42 @@ func (e *Engine) OpenPair(addr netip.Addr, even uint16) (rtp, rtcp udp.Port, err
 
 // Attach starts reading streams.
 func (e *Engine) Attach(streams ...*flow.Stream) error {
+	return e.visit(streams, (*worker).attach)
+}
+
+// Detach ends it and waits until no packet of them is in flight.
+func (e *Engine) Detach(streams ...*flow.Stream) {
+	_ = e.visit(streams, func(w *worker, some []*flow.Stream) error {
+		w.detach(some)
+		return nil
+	})
+}
+
+// Report lets streams make the RTCP that is due.
+func (e *Engine) Report(streams ...*flow.Stream) { e.let(streams, (*flow.Stream).Report) }
+
+// CatchUp handles the packets that have come before their keys.
+func (e *Engine) CatchUp(streams ...*flow.Stream) { e.let(streams, (*flow.Stream).CatchUp) }
+
+func (e *Engine) let(streams []*flow.Stream, act func(*flow.Stream, time.Time, *flow.Batch)) {
+	_ = e.visit(streams, func(w *worker, some []*flow.Stream) error {
+		w.each(some, act)
+		return nil
+	})
+}
+
+// visit brings streams to their workers, until one of those returns an error.
+func (e *Engine) visit(streams []*flow.Stream, do func(*worker, []*flow.Stream) error) error {
+	e.moving.RLock()
+	defer e.moving.RUnlock()
 	for len(streams) > 0 {
 		n := sameShard(streams)
-		if err := e.workerOf(streams[0]).attach(streams[:n]); err != nil {
+		if err := do(e.workerOf(streams[0].Shard()), streams[:n]); err != nil {
 			return err
 		}
 		streams = streams[n:]
 	}
 	return nil
-}
-
-// Detach ends it and waits until no packet of them is in flight.
-func (e *Engine) Detach(streams ...*flow.Stream) {
-	for len(streams) > 0 {
-		n := sameShard(streams)
-		e.workerOf(streams[0]).detach(streams[:n])
-		streams = streams[n:]
-	}
-}
-
-// Report lets streams make the RTCP that is due.
-func (e *Engine) Report(streams ...*flow.Stream) {
-	for len(streams) > 0 {
-		n := sameShard(streams)
-		e.workerOf(streams[0]).each(streams[:n], (*flow.Stream).Report)
-		streams = streams[n:]
-	}
-}
-
-// CatchUp handles the packets that have come before their keys.
-func (e *Engine) CatchUp(streams ...*flow.Stream) {
-	for len(streams) > 0 {
-		n := sameShard(streams)
-		e.workerOf(streams[0]).each(streams[:n], (*flow.Stream).CatchUp)
-		streams = streams[n:]
-	}
 }
 
 // sameShard counts the streams at the head of the list that one worker serves: one visit to it does for all.
@@ -121,8 +124,8 @@ func sameShard(streams []*flow.Stream) int {
 	return n
 }
 
-func (e *Engine) workerOf(s *flow.Stream) *worker {
-	return e.workers[s.Shard()%uint64(len(e.workers))]
+func (e *Engine) workerOf(shard uint64) *worker {
+	return e.workers[shard%uint64(len(e.workers))]
 }
 
 // Close retires all streams and waits for the workers.

@@ -151,16 +151,22 @@ func (w *worker) let(s *flow.Stream, act func(*flow.Stream, time.Time, *flow.Bat
 	w.flush()
 }
 
-// forget takes a stream out of the loop.
+// forget takes a stream out of the loop for good.
 func (w *worker) forget(s *flow.Stream) {
 	s.Retire()
+	w.remove(s)
+}
+
+// remove takes a stream out of the loop and reports whether it was there.
+func (w *worker) remove(s *flow.Stream) bool {
 	token, ok := w.tokens[s]
 	if !ok {
-		return
+		return false
 	}
 	_ = unix.EpollCtl(w.epoll, unix.EPOLL_CTL_DEL, socketOf(s).FD(), nil)
 	delete(w.streams, token)
 	delete(w.tokens, s)
+	return true
 }
 
 // stop makes the loop end after the commands that are queued.
