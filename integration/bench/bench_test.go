@@ -68,9 +68,8 @@ func TestEveryDaemonRelaysWithoutLoss(t *testing.T) {
 		s := sites[at.site]
 		for _, c := range candidates(mediad) {
 			t.Run(at.name+"/"+c.Name, func(t *testing.T) {
-				all.Lines[c.Name] = c.line(s)
 				for _, x := range relayed(t, &c, s, at.kind, filepath.Join(work, at.name)) {
-					x.Figure, x.Daemon = "relay", c.Name
+					x.Figure, x.Daemon, all.Lines[c.Name] = "relay", c.Name, c.line(s)
 					all.Samples = append(all.Samples, x)
 				}
 			})

@@ -19,7 +19,7 @@ func (j *job) setUp() ([]sample, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := traffic.Churn(p, ngAddress, warmCalls, 8); err != nil {
+	if err := traffic.Churn(p, traffic.To(ngAddress), warmCalls, 8); err != nil {
 		return nil, err
 	}
 	meter := traffic.NewMeter(j.PID)
@@ -27,7 +27,7 @@ func (j *job) setUp() ([]sample, error) {
 	for _, inFlight := range j.Steps {
 		best := sample{Other: 1e9}
 		for try := 0; try <= j.Repeats && best.Other > j.Quiet; try++ {
-			cost, err := spent(meter, func() error { return traffic.Churn(p, ngAddress, j.Calls, inFlight) })
+			cost, err := spent(meter, func() error { return traffic.Churn(p, traffic.To(ngAddress), j.Calls, inFlight) })
 			if err != nil {
 				return nil, err
 			}
@@ -95,7 +95,7 @@ func (j *job) crowd() ([]sample, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := traffic.Churn(p, ngAddress, warmCalls, 8); err != nil {
+	if err := traffic.Churn(p, traffic.To(ngAddress), warmCalls, 8); err != nil {
 		return nil, err
 	}
 	meter := traffic.NewMeter(j.PID)
@@ -137,7 +137,7 @@ func (j *job) churn() ([]sample, error) {
 	var samples []sample
 	var before float64
 	for _, n := range j.Steps {
-		if err := traffic.Churn(p, ngAddress, n, 8); err != nil {
+		if err := traffic.Churn(p, traffic.To(ngAddress), n, 8); err != nil {
 			return nil, err
 		}
 		time.Sleep(settling)

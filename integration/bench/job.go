@@ -140,7 +140,7 @@ func (j *job) open(n int) (*traffic.Load, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg := traffic.Config{Parties: p, NG: ngAddress, Calls: n, Share: max(callsPerSocket, (n+maxPairs-1)/maxPairs)}
+	cfg := traffic.Config{Parties: p, Dial: traffic.To(ngAddress), Calls: n, Share: max(callsPerSocket, (n+maxPairs-1)/maxPairs)}
 	if j.Kind == traffic.DTLS {
 		cfg.Share = 1
 	}

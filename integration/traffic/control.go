@@ -109,13 +109,19 @@ func (c *Control) Calls(limit int) (int, error) {
 	return len(list.Calls), nil
 }
 
+// Dialer makes a Control.
+type Dialer func() (*Control, error)
+
+// To is the Dialer of an ng address.
+func To(address string) Dialer { return func() (*Control, error) { return Dial(address) } }
+
 // each runs f for 0 … n-1 with a number of controls at a time, and returns the first error.
-func each(address string, inFlight, n int, f func(c *Control, i int) error) error {
+func each(dial Dialer, inFlight, n int, f func(c *Control, i int) error) error {
 	var next atomic.Int64
 	errs := make(chan error, inFlight)
 	for range inFlight {
 		go func() {
-			c, err := Dial(address)
+			c, err := dial()
 			if err != nil {
 				errs <- err
 				return

@@ -19,7 +19,7 @@ const (
 // Config of a load.
 type Config struct {
 	Parties
-	NG    string // address of the daemon's ng listener
+	Dial  Dialer // to the daemon
 	Calls int
 	Share int // calls that share a pair of our sockets; 1 for DTLS
 	// Place runs a function in the network namespace of a leg; nil = here.
@@ -73,7 +73,7 @@ func (l *Load) open() (err error) {
 		calls[i] = newCall(i, [2]uint16{l.sockets[pair].local.Port(), l.sockets[pair+1].local.Port()})
 	}
 	l.calls = calls
-	if err := each(l.cfg.NG, setUpInFlight, len(calls), func(c *Control, i int) error { return calls[i].establish(c, &l.cfg.Parties, first()) }); err != nil {
+	if err := each(l.cfg.Dial, setUpInFlight, len(calls), func(c *Control, i int) error { return calls[i].establish(c, &l.cfg.Parties, first()) }); err != nil {
 		return err
 	}
 	if l.cfg.Kind == DTLS {
@@ -112,7 +112,7 @@ func (l *Load) listen(leg int) error {
 func (l *Load) Hangup() error {
 	calls := l.calls
 	l.calls = nil
-	return each(l.cfg.NG, setUpInFlight, len(calls), func(c *Control, i int) error { return calls[i].remove(c) })
+	return each(l.cfg.Dial, setUpInFlight, len(calls), func(c *Control, i int) error { return calls[i].remove(c) })
 }
 
 // Close ends the sockets, not the calls.
