@@ -5,38 +5,28 @@ import (
 	"crypto/cipher"
 	"crypto/subtle"
 	"encoding/binary"
+
+	"github.com/tandem-sbc/tandem/pkg/aesctr"
 )
 
 // counterMode is AES in counter mode (RFC 3711 §4.1.1, RFC 6188).
 type counterMode struct {
-	block  cipher.Block
-	salt   [aes.BlockSize]byte // times 2^16
-	stream [8 * aes.BlockSize]byte
+	cipher    *aesctr.Cipher
+	high, low uint64 // the session salt times 2^16
 }
 
 func newCounterMode(key, salt []byte) (*counterMode, error) {
-	block, err := aes.NewCipher(key)
+	c, err := aesctr.New(key)
 	if err != nil {
 		return nil, err
 	}
-	c := &counterMode{block: block}
-	copy(c.salt[:], salt)
-	return c, nil
+	var first [aes.BlockSize]byte
+	copy(first[:], salt)
+	return &counterMode{c, binary.BigEndian.Uint64(first[:]), binary.BigEndian.Uint64(first[8:])}, nil
 }
 
 func (c *counterMode) xor(data, _ []byte, at position, _ bool) {
-	high := binary.BigEndian.Uint64(c.salt[:]) ^ uint64(at.ssrc)
-	low := binary.BigEndian.Uint64(c.salt[8:]) ^ at.index<<16
-	for len(data) > 0 {
-		piece := c.stream[:min(len(c.stream), (len(data)+aes.BlockSize-1)&^(aes.BlockSize-1))]
-		for b := piece; len(b) > 0; b = b[aes.BlockSize:] {
-			binary.BigEndian.PutUint64(b, high)
-			binary.BigEndian.PutUint64(b[8:], low)
-			c.block.Encrypt(b, b)
-			low++
-		}
-		data = data[subtle.XORBytes(data, data, piece):]
-	}
+	c.cipher.XOR(data, c.high^uint64(at.ssrc), c.low^at.index<<16)
 }
 
 // f8 is AES in f8 mode (RFC 3711 §4.1.2).

@@ -1,0 +1,61 @@
+// Package aesctr is AES in counter mode for many short messages under one key, as in SRTP. cipher.NewCTR copies the key schedule into a new
+// allocation for each message, which costs more than the message; a Cipher of this package allocates nothing.
+package aesctr
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/subtle"
+	"encoding/binary"
+)
+
+// Cipher is an AES key. It is for one goroutine at a time.
+type Cipher struct {
+	hardware *schedule    // nil if the processor has no AES instructions that we know to use
+	block    cipher.Block // instead
+	stream   [8 * aes.BlockSize]byte
+}
+
+// New takes a key of 16, 24 or 32 bytes; the error is an aes.KeySizeError.
+func New(key []byte) (*Cipher, error) {
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	if s := expand(key); s != nil {
+		return &Cipher{hardware: s}, nil
+	}
+	return &Cipher{block: block}, nil
+}
+
+// XOR encrypts or decrypts data in place. high and low are the halves of the first counter block in network order; low counts up by one for
+// each block, without a carry into high.
+func (c *Cipher) XOR(data []byte, high, low uint64) {
+	if c.hardware == nil {
+		c.xorPortable(data, high, low)
+		return
+	}
+	whole := len(data) / aes.BlockSize
+	if whole > 0 {
+		c.hardware.xorBlocks(data, whole, high, low)
+	}
+	if rest := data[whole*aes.BlockSize:]; len(rest) > 0 {
+		last := c.stream[:aes.BlockSize]
+		copy(last, rest)
+		c.hardware.xorBlocks(last, 1, high, low+uint64(whole))
+		copy(rest, last)
+	}
+}
+
+func (c *Cipher) xorPortable(data []byte, high, low uint64) {
+	for len(data) > 0 {
+		piece := c.stream[:min(len(c.stream), (len(data)+aes.BlockSize-1)&^(aes.BlockSize-1))]
+		for b := piece; len(b) > 0; b = b[aes.BlockSize:] {
+			binary.BigEndian.PutUint64(b, high)
+			binary.BigEndian.PutUint64(b[8:], low)
+			c.block.Encrypt(b, b)
+			low++
+		}
+		data = data[subtle.XORBytes(data, data, piece):]
+	}
+}
