@@ -25,7 +25,8 @@ func newEngine(s *settings.Engine, tos uint8, log *zap.Logger) (engine.Engine, e
 	case s.Table >= 0 && s.NoFallback:
 		return nil, ErrNoKernel
 	}
-	e, err := sockets.New(sockets.Config{Workers: s.Workers, Socket: udp.Options{TOS: tos}, OnPanic: contained})
+	ring := map[string]sockets.Ring{settings.RingOn: sockets.On, settings.RingOff: sockets.Off} // otherwise where it works
+	e, err := sockets.New(sockets.Config{Workers: s.Workers, Ring: ring[s.Ring], Socket: udp.Options{TOS: tos}, OnPanic: contained})
 	if err != nil {
 		return nil, fmt.Errorf("engine: %w", err)
 	}

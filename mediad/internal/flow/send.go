@@ -160,7 +160,7 @@ func (o *Output) ready() (via *Stream, to netip.AddrPort, ok bool) {
 	return via, to, true
 }
 
-// CountSent takes note of what became of datagrams of a batch. The engine calls it.
+// CountSent takes note of what became of datagrams of a batch. The engine calls it. Negative numbers take back what was counted before.
 func (s *Stream) CountSent(packets, bytes, lost int) {
 	s.counters.packetsOut.Add(uint64(packets))
 	s.counters.bytesOut.Add(uint64(bytes))

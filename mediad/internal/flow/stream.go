@@ -169,6 +169,9 @@ func (s *Stream) Retire() {
 	s.closed.Store(true)
 }
 
+// Retired reports whether Retire has been called.
+func (s *Stream) Retired() bool { return s.closed.Load() }
+
 // update changes the endpoints and compiles the destination from them.
 func (s *Stream) update(change func(*endpoints)) {
 	s.mu.Lock()

@@ -26,9 +26,9 @@ type leg struct {
 	rtcp *flow.Stream
 }
 
-func newEngine(t *testing.T) *Engine {
+func newEngine(t *testing.T, ring Ring) *Engine {
 	t.Helper()
-	e, err := New(Config{})
+	e, err := New(Config{Ring: ring, Workers: 2})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, e.Close()) })
 	return e
@@ -242,7 +242,9 @@ func bridge(t *testing.T, w *webrtcLeg, p *leg, ph netip.AddrPort, in *secure.In
 }
 
 // TestBrowserToPhone is the product in small: a WebRTC peer and a plain RTP phone, audio both ways.
-func TestBrowserToPhone(t *testing.T) {
+func TestBrowserToPhone(t *testing.T) { bothLoops(t, browserToPhone) }
+
+func browserToPhone(t *testing.T, ring Ring) {
 	for _, tc := range []struct {
 		name    string
 		lite    bool
@@ -256,7 +258,7 @@ func TestBrowserToPhone(t *testing.T) {
 		{"browser is called, lite ICE", true, "mediad", "actpass"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			e := newEngine(t)
+			e := newEngine(t, ring)
 			r := newRegistry(t, "127.0.0.1")
 			both := newRTPPorts(t, "127.0.0.2")
 			ph := both.rtp
@@ -303,10 +305,12 @@ func TestBrowserToPhone(t *testing.T) {
 }
 
 // TestBrowserRestartsICE: after an ICE restart media goes on under the same keys.
-func TestBrowserRestartsICE(t *testing.T) {
+func TestBrowserRestartsICE(t *testing.T) { bothLoops(t, browserRestartsICE) }
+
+func browserRestartsICE(t *testing.T, ring Ring) {
 	for _, lite := range []bool{false, true} {
 		t.Run(fmt.Sprintf("lite %t", lite), func(t *testing.T) {
-			e := newEngine(t)
+			e := newEngine(t, ring)
 			r := newRegistry(t, "127.0.0.1")
 			ph := newPhone(t, "127.0.0.2")
 			plain := newLeg(t, e, r, 7)

@@ -40,12 +40,8 @@ func reshard(streams []*flow.Stream, shard uint64) {
 
 // leave takes streams out of the loop, to be attached to another, and returns those that were there.
 func (w *worker) leave(streams []*flow.Stream) (attached []*flow.Stream, err error) {
-	err = w.do(func() error {
-		for _, s := range streams {
-			if w.remove(s) {
-				attached = append(attached, s)
-			}
-		}
+	err = w.queue.Do(func() error {
+		attached = w.mover.detach(streams)
 		return nil
 	})
 	return attached, err

@@ -12,9 +12,11 @@ import (
 )
 
 // TestMoveLosesNothing moves a call between the workers many times while it talks, then connects it with a call of another worker.
-func TestMoveLosesNothing(t *testing.T) {
+func TestMoveLosesNothing(t *testing.T) { bothLoops(t, moveLosesNothing) }
+
+func moveLosesNothing(t *testing.T, ring Ring) {
 	const packets = 2000
-	e, err := New(Config{Workers: 3})
+	e, err := New(Config{Ring: ring, Workers: 3})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, e.Close()) })
 	r := newRegistry(t, "127.0.0.1")
@@ -58,8 +60,10 @@ func TestMoveLosesNothing(t *testing.T) {
 }
 
 // TestMoveAndDetach: a stream that is detached does not come back, whoever is first.
-func TestMoveAndDetach(t *testing.T) {
-	e, err := New(Config{Workers: 2})
+func TestMoveAndDetach(t *testing.T) { bothLoops(t, moveAndDetach) }
+
+func moveAndDetach(t *testing.T, ring Ring) {
+	e, err := New(Config{Ring: ring, Workers: 2})
 	require.NoError(t, err)
 	r := newRegistry(t, "127.0.0.1")
 	for range 50 {

@@ -1,8 +1,9 @@
-// Package sockets is the engine that every machine can run: workers that wait for their streams' sockets with epoll and move packets in
-// batches.
+// Package sockets is the engine that every machine can run: a bound socket a port, and workers that move packets in batches, with io_uring
+// where the kernel allows it, else with epoll.
 package sockets
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"runtime"
@@ -10,14 +11,28 @@ import (
 	"time"
 
 	"github.com/tandem-sbc/tandem/mediad/internal/engine"
+	"github.com/tandem-sbc/tandem/mediad/internal/engine/loop"
 	"github.com/tandem-sbc/tandem/mediad/internal/flow"
 	"github.com/tandem-sbc/tandem/pkg/udp"
 )
 
+// Ring says whether io_uring is used.
+type Ring uint8
+
+const (
+	// Auto uses it where it works.
+	Auto Ring = iota
+	// On uses nothing else: New fails where it does not work.
+	On
+	// Off never uses it.
+	Off
+)
+
 // Config of the engine. The zero value is good.
 type Config struct {
-	// Workers is the number of event loops; zero means one for each processor Go may use.
+	// Workers is the number of event loops; zero or less means one for each two processors Go may use, which batches better than more.
 	Workers int
+	Ring    Ring
 	// Socket options of the ports.
 	Socket udp.Options
 	// OnPanic is called, on a worker, when handling a packet has panicked; stack says where. The packet is dropped and the engine
@@ -30,42 +45,76 @@ type Config struct {
 type Engine struct {
 	socket  udp.Options
 	moving  sync.RWMutex // held for reading by what looks workers up
+	detail  string
 	workers []*worker
 	running sync.WaitGroup
 	once    sync.Once
+	mu      sync.Mutex // guards err
 	err     error
 }
 
 var _ engine.Engine = (*Engine)(nil)
 
-// New starts the workers.
+// New starts the workers. The error wraps uring.ErrUnsupported if io_uring is asked for and not available.
 func New(cfg Config) (*Engine, error) {
-	n := cfg.Workers
-	if n <= 0 {
-		n = runtime.GOMAXPROCS(0)
-	}
 	e := &Engine{socket: cfg.Socket}
-	for range n {
-		w, err := newWorker(cfg.OnPanic)
-		if err != nil {
-			_ = e.Close()
-			return nil, fmt.Errorf("sockets: %w", err)
+	var err error
+	if cfg.Ring != Off {
+		usual := ringSize{requests: 1024, completions: 4096, buffers: 1024}
+		e.detail = "io_uring"
+		if err = e.start(&cfg, usual.opener); err == nil {
+			return e, nil
 		}
-		e.workers = append(e.workers, w)
-		e.running.Add(1)
-		go func() {
-			defer e.running.Done()
-			w.run()
-		}()
+		e.stop()
+		if cfg.Ring == On {
+			return nil, err
+		}
+		e.workers = nil
+	}
+	e.detail = "epoll"
+	if err != nil {
+		e.detail = fmt.Sprintf("epoll (%v)", err)
+	}
+	if err := e.start(&cfg, newPoller); err != nil {
+		e.stop()
+		return nil, err
 	}
 	return e, nil
+}
+
+// start makes the workers with one kind of mover. After an error those that run are to be stopped.
+func (e *Engine) start(cfg *Config, open func(*outbox, *loop.Queue) (mover, error)) error {
+	n := cfg.Workers
+	if n <= 0 {
+		n = max(1, runtime.GOMAXPROCS(0)/2)
+	}
+	for range n {
+		queue, err := loop.NewQueue()
+		if err != nil {
+			return fmt.Errorf("sockets: %w", err)
+		}
+		w := &worker{queue: queue, out: &outbox{flow.NewBatch(), cfg.OnPanic}}
+		opened := make(chan error)
+		e.running.Go(func() { e.note(w.run(open, opened)) })
+		if err := <-opened; err != nil {
+			return errors.Join(fmt.Errorf("sockets: %w", err), queue.Close())
+		}
+		e.workers = append(e.workers, w)
+	}
+	return nil
+}
+
+func (e *Engine) note(err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.err = errors.Join(e.err, err)
 }
 
 // Name is "sockets".
 func (e *Engine) Name() string { return "sockets" }
 
-// Detail is "epoll".
-func (e *Engine) Detail() string { return "epoll" }
+// Detail is "io_uring" or "epoll", the latter with a reason where the former was wanted and is not available.
+func (e *Engine) Detail() string { return e.detail }
 
 // Carrier is this engine, for all streams.
 func (e *Engine) Carrier(*flow.Stream) (name, reason string) { return e.Name(), "" }
@@ -130,16 +179,16 @@ func (e *Engine) workerOf(shard uint64) *worker {
 
 // Close retires all streams and waits for the workers.
 func (e *Engine) Close() error {
-	e.once.Do(func() {
-		for _, w := range e.workers {
-			w.stop()
-		}
-		e.running.Wait()
-		for _, w := range e.workers {
-			if err := w.release(); err != nil && e.err == nil {
-				e.err = err
-			}
-		}
-	})
+	e.once.Do(e.stop)
 	return e.err
+}
+
+func (e *Engine) stop() {
+	for _, w := range e.workers {
+		w.queue.Stop()
+	}
+	e.running.Wait()
+	for _, w := range e.workers {
+		e.note(w.queue.Close())
+	}
 }

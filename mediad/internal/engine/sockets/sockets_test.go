@@ -74,14 +74,16 @@ func report(ssrc uint32) []byte {
 }
 
 // TestPlainCall relays RTP and RTCP both ways between two phones, over IPv4, IPv6 and from one to the other.
-func TestPlainCall(t *testing.T) {
+func TestPlainCall(t *testing.T) { bothLoops(t, plainCall) }
+
+func plainCall(t *testing.T, ring Ring) {
 	for _, tc := range []struct{ name, localA, localB, phoneA, phoneB string }{
 		{"IPv4", "127.0.0.1", "127.0.0.1", "127.0.0.2", "127.0.0.3"},
 		{"IPv6", "::1", "::1", "::1", "::1"},
 		{"IPv4 to IPv6", "127.0.0.1", "::1", "127.0.0.2", "::1"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			e := newEngine(t)
+			e := newEngine(t, ring)
 			ra, rb := newRegistry(t, tc.localA), newRegistry(t, tc.localB)
 			a, b := newLeg(t, e, ra, 3), newLeg(t, e, rb, 3)
 			pa, pb := newRTPPorts(t, tc.phoneA), newRTPPorts(t, tc.phoneB)
@@ -125,9 +127,11 @@ func newLeg(t *testing.T, e *Engine, r *ports.Registry, shard uint64) *leg {
 }
 
 // TestManyCalls runs a hundred calls, that is 200 port pairs, at 50 packets a second each way; every packet arrives, once.
-func TestManyCalls(t *testing.T) {
+func TestManyCalls(t *testing.T) { bothLoops(t, manyCalls) }
+
+func manyCalls(t *testing.T, ring Ring) {
 	const calls, packets = 100, 50
-	e := newEngine(t)
+	e := newEngine(t, ring)
 	r := newRegistry(t, "127.0.0.1")
 	type side struct {
 		local netip.AddrPort
@@ -176,8 +180,10 @@ func TestManyCalls(t *testing.T) {
 }
 
 // TestDetachUnderLoad takes streams away while packets pour in, closes their sockets and opens others that get the same descriptors.
-func TestDetachUnderLoad(t *testing.T) {
-	e := newEngine(t)
+func TestDetachUnderLoad(t *testing.T) { bothLoops(t, detachUnderLoad) }
+
+func detachUnderLoad(t *testing.T, ring Ring) {
+	e := newEngine(t, ring)
 	sender := newPhone(t, "127.0.0.2")
 	target := newPhone(t, "127.0.0.3")
 	stop, ended := make(chan struct{}), make(chan struct{})
@@ -231,9 +237,11 @@ func TestDetachUnderLoad(t *testing.T) {
 }
 
 // TestClose: a closed engine takes nothing more, forgets its streams and leaves no descriptor open.
-func TestClose(t *testing.T) {
+func TestClose(t *testing.T) { bothLoops(t, closed) }
+
+func closed(t *testing.T, ring Ring) {
 	before := openDescriptors(t)
-	e, err := New(Config{Workers: 3})
+	e, err := New(Config{Ring: ring, Workers: 3})
 	require.NoError(t, err)
 	require.Equal(t, "sockets", e.Name())
 	c, err := udp.Listen(netip.MustParseAddrPort("127.0.0.1:0"), udp.Options{})
@@ -258,8 +266,10 @@ func openDescriptors(t *testing.T) int {
 }
 
 // TestOversizedDatagrams are counted and dropped, and do not disturb what follows.
-func TestOversizedDatagrams(t *testing.T) {
-	e := newEngine(t)
+func TestOversizedDatagrams(t *testing.T) { bothLoops(t, oversizedDatagrams) }
+
+func oversizedDatagrams(t *testing.T, ring Ring) {
+	e := newEngine(t, ring)
 	r := newRegistry(t, "127.0.0.1")
 	a, b := newLeg(t, e, r, 1), newLeg(t, e, r, 1)
 	pa, pb := newPhone(t, "127.0.0.2"), newPhone(t, "127.0.0.3")
@@ -274,8 +284,10 @@ func TestOversizedDatagrams(t *testing.T) {
 }
 
 // TestUnreachablePeer: ICMP errors of a peer that is gone must not end the relay.
-func TestUnreachablePeer(t *testing.T) {
-	e := newEngine(t)
+func TestUnreachablePeer(t *testing.T) { bothLoops(t, unreachablePeer) }
+
+func unreachablePeer(t *testing.T, ring Ring) {
+	e := newEngine(t, ring)
 	r := newRegistry(t, "127.0.0.1")
 	a, b := newLeg(t, e, r, 1), newLeg(t, e, r, 1)
 	pa, pb := newPhone(t, "127.0.0.2"), newPhone(t, "127.0.0.3")
@@ -286,6 +298,7 @@ func TestUnreachablePeer(t *testing.T) {
 		pa.send(t, rtpPacket(t, 1, i, "nobody hears"), a.rtp.LocalAddr())
 		time.Sleep(time.Millisecond)
 	}
+	require.Eventually(t, func() bool { return a.rtp.Statistics().PacketsIn == 20 }, 3*time.Second, time.Millisecond)
 	connectPlain(a, b, pa.addr(), pb.addr())
 	pkt := rtpPacket(t, 1, 100, "somebody hears")
 	pa.send(t, pkt, a.rtp.LocalAddr())
@@ -298,9 +311,11 @@ type bomb struct{}
 func (bomb) HandlePacket([]byte, netip.AddrPort) { panic("a fault that DTLS packets reach") }
 
 // TestPanicIsContained: one call's packet of death does not end the others.
-func TestPanicIsContained(t *testing.T) {
+func TestPanicIsContained(t *testing.T) { bothLoops(t, panicIsContained) }
+
+func panicIsContained(t *testing.T, ring Ring) {
 	said := make(chan string, 10)
-	e, err := New(Config{Workers: 1, OnPanic: func(v any, stack []byte) { said <- fmt.Sprint(v, string(stack)) }})
+	e, err := New(Config{Ring: ring, Workers: 1, OnPanic: func(v any, stack []byte) { said <- fmt.Sprint(v, string(stack)) }})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, e.Close()) }()
 	r := newRegistry(t, "127.0.0.1")
