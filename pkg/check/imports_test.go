@@ -71,6 +71,9 @@ func law() []rule {
 		},
 		{packages: "mediad/internal/engine", may: []string{"mediad/internal/flow", "pkg/udp"}},
 		{packages: "mediad/internal/engine/loop", may: []string{"mediad/internal/engine"}},
+		{packages: "mediad/internal/engine/exam", may: []string{
+			"mediad/internal/engine", "mediad/internal/flow", "mediad/internal/ports", "mediad/internal/secure", "mediad/internal/connect",
+		}},
 		{packages: "mediad/internal/engine/...", may: []string{
 			"mediad/internal/flow", "mediad/internal/engine", "mediad/internal/engine/loop", "mediad/internal/secure", // secure: Overhead
 			"pkg/...",

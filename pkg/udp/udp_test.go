@@ -27,13 +27,17 @@ func listen(t *testing.T, addr string) *Conn {
 // read waits until the socket has something.
 func read(t *testing.T, r *Reader, c *Conn) int {
 	t.Helper()
-	fds := []unix.PollFd{{Fd: int32(c.FD()), Events: unix.POLLIN}}
-	n, err := unix.Poll(fds, 2000)
-	require.NoError(t, err)
-	require.Equal(t, 1, n, "nothing arrived")
-	n, err = r.Read(c)
+	waitReadable(t, c)
+	n, err := r.Read(c)
 	require.NoError(t, err)
 	return n
+}
+
+func waitReadable(t *testing.T, c *Conn) {
+	t.Helper()
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(c.FD()), Events: unix.POLLIN}}, 2000)
+	require.NoError(t, err)
+	require.Equal(t, 1, n, "nothing arrived")
 }
 
 func TestBatchesCarryPacketsAndAddresses(t *testing.T) {

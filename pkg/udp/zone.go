@@ -3,6 +3,7 @@ package udp
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"strconv"
 )
 
@@ -19,4 +20,19 @@ func zoneIndex(zone string) (uint32, error) {
 		return 0, fmt.Errorf("%w: zone %q", ErrInvalidAddress, zone)
 	}
 	return uint32(ifi.Index), nil
+}
+
+// NumericZone is an address as the kernel tells it: the zone of a link-local one is the index of its interface, others have none.
+func NumericZone(a netip.Addr) (netip.Addr, error) {
+	if a.Zone() == "" {
+		return a, nil
+	}
+	if !a.IsLinkLocalUnicast() {
+		return a.WithZone(""), nil
+	}
+	n, err := zoneIndex(a.Zone())
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	return a.WithZone(strconv.FormatUint(uint64(n), 10)), nil
 }

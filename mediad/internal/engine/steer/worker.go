@@ -1,0 +1,300 @@
+package steer
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/tandem-sbc/tandem/mediad/internal/flow"
+	"github.com/tandem-sbc/tandem/mediad/internal/secure"
+	"github.com/tandem-sbc/tandem/pkg/udp"
+)
+
+const (
+	// readBatch is the number of datagrams one call reads: as many as a flow.Batch surely has room for.
+	readBatch = 48
+	// writeBatch is the number of datagrams one call sends.
+	writeBatch = 64
+	// buffer is the room in bytes for packets that wait for a worker, and that leave: some 5,000 small ones.
+	buffer = 4 << 20
+	// turns is how many batches are read from one socket before the other family and the end of the loop are looked at.
+	turns = 16
+	// wakeToken stands for the eventfd in the poll; 0 and 1 are the sockets of the families.
+	wakeToken = 2
+)
+
+// worker is an event loop with the sockets of its ports. It owns the streams of its shards: who holds mu uses their SRTP contexts.
+type worker struct {
+	engine      *Engine
+	number      uint8 // counted from 1, as the program does
+	epoll, wake int
+	intakes     [2]*udp.Conn // IPv4 and IPv6, nil where the host does without
+	raws        [2]*udp.RawConn
+	onPanic     func(value any, stack []byte)
+	reader      *udp.IntakeReader // the loop's
+
+	mu      sync.Mutex // held for each batch, and by other goroutines' work that must not run beside packets
+	stopped bool
+	writers [2]*udp.RawWriter
+	batch   *flow.Batch
+	current *flow.Stream // whose packet is being handled
+	sending bool
+	lost    [writeBatch]bool // by place in the batch
+	lose    func(place int, err error)
+}
+
+func newWorker(e *Engine, number int, onPanic func(value any, stack []byte)) (w *worker, err error) {
+	w = &worker{
+		engine: e, number: uint8(number), epoll: -1, wake: -1, onPanic: onPanic,
+		reader: udp.NewIntakeReader(readBatch, flow.PacketSize-secure.Overhead, secure.Overhead),
+		batch:  flow.NewBatch(),
+	}
+	w.lose = func(place int, _ error) { w.lost[place] = true }
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, w.release())
+		}
+	}()
+	if w.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+		return nil, fmt.Errorf("epoll: %w", err)
+	}
+	if w.wake, err = unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC); err != nil {
+		return nil, fmt.Errorf("eventfd: %w", err)
+	}
+	if err = w.watch(w.wake, wakeToken); err != nil {
+		return nil, err
+	}
+	for family := range w.intakes {
+		if err = w.openFamily(family); err != nil && !(missing(err) && family == 1) {
+			return nil, err
+		}
+	}
+	return w, nil
+}
+
+func (w *worker) openFamily(family int) (err error) {
+	raw, err := udp.OpenRaw(family == 1, buffer)
+	if errors.Is(err, unix.EPERM) {
+		return fmt.Errorf("sending from any port needs CAP_NET_RAW: %w", err)
+	}
+	if err != nil {
+		return err
+	}
+	intake, err := udp.ListenIntake(family == 1, buffer)
+	if err != nil {
+		return errors.Join(err, raw.Close())
+	}
+	w.intakes[family], w.raws[family], w.writers[family] = intake, raw, udp.NewRawWriter(raw, writeBatch)
+	return w.watch(intake.FD(), family)
+}
+
+func (w *worker) watch(fd, token int) error {
+	ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(token)}
+	if err := unix.EpollCtl(w.epoll, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
+		return fmt.Errorf("epoll add: %w", err)
+	}
+	return nil
+}
+
+// attach puts streams under the worker's care. All changes of who serves a port are made under mu.
+func (w *worker) attach(streams []*flow.Stream) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.stopped {
+		return errClosed
+	}
+	for _, s := range streams {
+		p, ok := s.Port().(*port)
+		if !ok || p.engine != w.engine {
+			return fmt.Errorf("%w: %s", errNotOurs, s.LocalAddr())
+		}
+		if !p.stream.CompareAndSwap(nil, s) {
+			if p.stream.Load() == s {
+				continue
+			}
+			return fmt.Errorf("steer: another stream has %s: %w", s.LocalAddr(), unix.EADDRINUSE)
+		}
+		w.engine.program.own(p.address.slot, p.number, w.number)
+	}
+	return nil
+}
+
+// detach gives the ports back to the host: what comes from now on is answered as it pleases.
+func (w *worker) detach(streams []*flow.Stream) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, s := range streams {
+		if p, ok := s.Port().(*port); ok && !w.stopped && p.stream.CompareAndSwap(s, nil) {
+			w.engine.program.own(p.address.slot, p.number, 0)
+		}
+		s.Retire()
+	}
+}
+
+// each lets all streams that are attached do something, and sends what comes of it; nothing after the end of the loop.
+func (w *worker) each(streams []*flow.Stream, act func(*flow.Stream, time.Time, *flow.Batch)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, s := range streams {
+		if p, ok := s.Port().(*port); ok && !w.stopped && p.stream.Load() == s {
+			w.let(s, act)
+		}
+	}
+}
+
+func (w *worker) let(s *flow.Stream, act func(*flow.Stream, time.Time, *flow.Batch)) {
+	w.current = s
+	defer w.batch.Reset() // of what a panic has left
+	defer w.survive()
+	act(s, time.Now(), w.batch)
+	w.flush()
+}
+
+// stop makes the loop end.
+func (w *worker) stop() {
+	w.mu.Lock()
+	w.stopped = true
+	w.mu.Unlock()
+	one := [8]byte{0: 1}
+	_, _ = unix.Write(w.wake, one[:])
+}
+
+// release closes what the loop used, after it has ended.
+func (w *worker) release() error {
+	var errs []error
+	for family := range w.intakes {
+		if w.intakes[family] != nil {
+			errs = append(errs, w.intakes[family].Close(), w.raws[family].Close())
+		}
+	}
+	for _, fd := range []int{w.wake, w.epoll} {
+		if fd >= 0 {
+			errs = append(errs, unix.Close(fd))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// run is the event loop.
+func (w *worker) run() {
+	events := make([]unix.EpollEvent, wakeToken+1)
+	for {
+		n, err := unix.EpollWait(w.epoll, events, -1)
+		if err != nil && err != unix.EINTR {
+			panic("steer: epoll_wait: " + err.Error()) // only a programming error leads here
+		}
+		for i := range max(n, 0) {
+			if events[i].Fd == wakeToken {
+				return
+			}
+			w.read(w.intakes[events[i].Fd])
+		}
+	}
+}
+
+// read handles what has come to one socket, until little is left.
+func (w *worker) read(in *udp.Conn) {
+	for range turns {
+		n, err := w.reader.Read(in)
+		if err != nil {
+			return // nothing there
+		}
+		w.handle(n)
+		if n < readBatch {
+			return
+		}
+	}
+}
+
+// handle takes a batch through its routes.
+func (w *worker) handle(n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.stopped {
+		return
+	}
+	now := time.Now()
+	for next, done := 0, false; !done; {
+		next, done = w.handleFrom(next, n, now)
+	}
+}
+
+// handleFrom handles the packets first to n-1 and sends what comes of them. It ends early at a packet that cannot be handled; next is the
+// one behind it.
+func (w *worker) handleFrom(first, n int, now time.Time) (next int, done bool) {
+	defer w.survive()
+	for next = first; next < n; {
+		i := next
+		next++
+		p := w.engine.find(w.reader.Destination(i))
+		if p == nil {
+			continue // detached while it was in the queue
+		}
+		s := p.stream.Load()
+		if s == nil || w.engine.workerOf(s) != w {
+			continue
+		}
+		w.current = s
+		if w.reader.Truncated(i) {
+			s.CountRefused()
+			continue
+		}
+		if !w.batch.Room() {
+			w.flush()
+		}
+		s.Handle(w.reader.Packet(i), w.reader.Source(i), now, w.batch)
+	}
+	w.flush()
+	return next, true
+}
+
+// survive keeps a packet that cannot be handled from ending the other calls. What others are to be sent stays in the batch.
+func (w *worker) survive() {
+	if w.onPanic == nil {
+		return
+	}
+	if v := recover(); v != nil {
+		if w.sending {
+			w.sending = false
+			w.batch.Reset()
+		}
+		w.current.CountRefused()
+		w.onPanic(v, debug.Stack())
+	}
+}
+
+// flush sends the batch, the packets of all streams together.
+func (w *worker) flush() {
+	items := w.batch.Datagrams()
+	if len(items) == 0 {
+		return
+	}
+	w.sending = true
+	for i := range items {
+		d := &items[i]
+		p := d.Stream.Port().(*port)
+		writer := w.writers[family(p.address.local)]
+		if writer.Full() {
+			writer.Flush(w.lose)
+		}
+		w.lost[i] = !writer.Add(d.Packet, p.LocalAddr(), d.To, uint8(p.tos.Load()), i)
+	}
+	for _, writer := range w.writers {
+		if writer != nil {
+			writer.Flush(w.lose)
+		}
+	}
+	for i := range items {
+		if w.lost[i] {
+			items[i].Stream.CountSent(0, 0, 1)
+		} else {
+			items[i].Stream.CountSent(1, len(items[i].Packet), 0)
+		}
+	}
+	w.batch.Reset()
+	w.sending = false
+}
