@@ -34,6 +34,8 @@ func Run(t *testing.T, open Open) {
 		{"oversized datagrams", oversizedDatagrams},
 		{"unreachable peer", unreachablePeer},
 		{"panic is contained", panicIsContained},
+		{"move loses nothing", moveLosesNothing},
+		{"move and detach", moveAndDetach},
 		{"browser to phone", browserToPhone},
 		{"browser restarts ICE", browserRestartsICE},
 	} {

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -50,6 +51,7 @@ type Engine struct {
 	tos      uint8
 	running  sync.WaitGroup
 
+	moving    sync.RWMutex               // held for reading by what looks workers up
 	addresses atomic.Pointer[[]*address] // replaced under mu
 
 	mu     sync.Mutex // guards what follows, and that ports come and go
@@ -140,9 +142,34 @@ func (e *Engine) Dropped() uint64 {
 
 // Attach starts reading streams.
 func (e *Engine) Attach(streams ...*flow.Stream) error {
+	return e.visit(streams, (*worker).attach)
+}
+
+// Detach ends it and waits until no packet of them is in flight.
+func (e *Engine) Detach(streams ...*flow.Stream) {
+	_ = e.visit(streams, (*worker).detach)
+}
+
+// Report lets streams make the RTCP that is due.
+func (e *Engine) Report(streams ...*flow.Stream) { e.let(streams, (*flow.Stream).Report) }
+
+// CatchUp handles the packets that have come before their keys.
+func (e *Engine) CatchUp(streams ...*flow.Stream) { e.let(streams, (*flow.Stream).CatchUp) }
+
+func (e *Engine) let(streams []*flow.Stream, act func(*flow.Stream, time.Time, *flow.Batch)) {
+	_ = e.visit(streams, func(w *worker, some []*flow.Stream) error { return w.each(some, act) })
+}
+
+// visit lets something be done to streams while no packet of theirs is handled, until it returns an error.
+func (e *Engine) visit(streams []*flow.Stream, do func(*worker, []*flow.Stream) error) error {
+	e.moving.RLock()
+	defer e.moving.RUnlock()
 	for len(streams) > 0 {
-		n := sameShard(streams)
-		if err := e.workerOf(streams[0]).attach(streams[:n]); err != nil {
+		n, w := sameShard(streams), e.workerOf(streams[0])
+		w.mu.Lock()
+		err := do(w, streams[:n])
+		w.mu.Unlock()
+		if err != nil {
 			return err
 		}
 		streams = streams[n:]
@@ -150,31 +177,32 @@ func (e *Engine) Attach(streams ...*flow.Stream) error {
 	return nil
 }
 
-// Detach ends it and waits until no packet of them is in flight.
-func (e *Engine) Detach(streams ...*flow.Stream) {
-	for len(streams) > 0 {
-		n := sameShard(streams)
-		e.workerOf(streams[0]).detach(streams[:n])
-		streams = streams[n:]
+// Move lets the worker of another shard serve streams. What the former has in its queue it still handles, in the other's name.
+func (e *Engine) Move(shard uint64, streams ...*flow.Stream) error {
+	e.moving.Lock()
+	defer e.moving.Unlock()
+	if len(streams) == 0 {
+		return nil
 	}
-}
-
-// Report lets streams make the RTCP that is due.
-func (e *Engine) Report(streams ...*flow.Stream) {
-	for len(streams) > 0 {
-		n := sameShard(streams)
-		e.workerOf(streams[0]).each(streams[:n], (*flow.Stream).Report)
-		streams = streams[n:]
+	from, to := e.workerOf(streams[0]), e.workers[shard%uint64(len(e.workers))]
+	if from != to {
+		for _, w := range e.workers { // in this order always
+			if w == from || w == to {
+				w.mu.Lock()
+				defer w.mu.Unlock()
+			}
+		}
+		if from.stopped || to.stopped {
+			return errClosed
+		}
 	}
-}
-
-// CatchUp handles the packets that have come before their keys.
-func (e *Engine) CatchUp(streams ...*flow.Stream) {
-	for len(streams) > 0 {
-		n := sameShard(streams)
-		e.workerOf(streams[0]).each(streams[:n], (*flow.Stream).CatchUp)
-		streams = streams[n:]
+	for _, s := range streams {
+		s.SetShard(shard)
+		if p, ok := s.Port().(*port); ok && p.stream.Load() == s && from != to {
+			e.program.own(p.address.slot, p.number, to.number)
+		}
 	}
+	return nil
 }
 
 // sameShard counts the streams at the head of the list that one worker serves: one visit to it does for all.

@@ -36,6 +36,7 @@ type worker struct {
 	raws        [2]*udp.RawConn
 	onPanic     func(value any, stack []byte)
 	reader      *udp.IntakeReader // the loop's
+	strays      []int             // packets in it that are for other workers
 
 	mu      sync.Mutex // held for each batch, and by other goroutines' work that must not run beside packets
 	stopped bool
@@ -51,7 +52,7 @@ func newWorker(e *Engine, number int, onPanic func(value any, stack []byte)) (w 
 	w = &worker{
 		engine: e, number: uint8(number), epoll: -1, wake: -1, onPanic: onPanic,
 		reader: udp.NewIntakeReader(readBatch, flow.PacketSize-secure.Overhead, secure.Overhead),
-		batch:  flow.NewBatch(),
+		batch:  flow.NewBatch(), strays: make([]int, 0, readBatch),
 	}
 	w.lose = func(place int, _ error) { w.lost[place] = true }
 	defer func() {
@@ -100,10 +101,8 @@ func (w *worker) watch(fd, token int) error {
 	return nil
 }
 
-// attach puts streams under the worker's care. All changes of who serves a port are made under mu.
+// attach puts streams under the worker's care. mu is held, here and below.
 func (w *worker) attach(streams []*flow.Stream) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	if w.stopped {
 		return errClosed
 	}
@@ -124,26 +123,24 @@ func (w *worker) attach(streams []*flow.Stream) error {
 }
 
 // detach gives the ports back to the host: what comes from now on is answered as it pleases.
-func (w *worker) detach(streams []*flow.Stream) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+func (w *worker) detach(streams []*flow.Stream) error {
 	for _, s := range streams {
 		if p, ok := s.Port().(*port); ok && !w.stopped && p.stream.CompareAndSwap(s, nil) {
 			w.engine.program.own(p.address.slot, p.number, 0)
 		}
 		s.Retire()
 	}
+	return nil
 }
 
 // each lets all streams that are attached do something, and sends what comes of it; nothing after the end of the loop.
-func (w *worker) each(streams []*flow.Stream, act func(*flow.Stream, time.Time, *flow.Batch)) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+func (w *worker) each(streams []*flow.Stream, act func(*flow.Stream, time.Time, *flow.Batch)) error {
 	for _, s := range streams {
 		if p, ok := s.Port().(*port); ok && !w.stopped && p.stream.Load() == s {
 			w.let(s, act)
 		}
 	}
+	return nil
 }
 
 func (w *worker) let(s *flow.Stream, act func(*flow.Stream, time.Time, *flow.Batch)) {
@@ -212,14 +209,15 @@ func (w *worker) read(in *udp.Conn) {
 
 // handle takes a batch through its routes.
 func (w *worker) handle(n int) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.stopped {
-		return
-	}
 	now := time.Now()
-	for next, done := 0, false; !done; {
+	w.mu.Lock()
+	w.strays = w.strays[:0]
+	for next, done := 0, w.stopped; !done; {
 		next, done = w.handleFrom(next, n, now)
+	}
+	w.mu.Unlock()
+	for _, i := range w.strays {
+		w.pass(i, now)
 	}
 }
 
@@ -230,26 +228,62 @@ func (w *worker) handleFrom(first, n int, now time.Time) (next int, done bool) {
 	for next = first; next < n; {
 		i := next
 		next++
-		p := w.engine.find(w.reader.Destination(i))
-		if p == nil {
+		s := w.engine.find(w.reader.Destination(i))
+		if s == nil {
 			continue // detached while it was in the queue
 		}
-		s := p.stream.Load()
-		if s == nil || w.engine.workerOf(s) != w {
+		if w.engine.workerOf(s) != w {
+			w.strays = append(w.strays, i)
 			continue
 		}
-		w.current = s
-		if w.reader.Truncated(i) {
-			s.CountRefused()
-			continue
-		}
-		if !w.batch.Room() {
-			w.flush()
-		}
-		s.Handle(w.reader.Packet(i), w.reader.Source(i), now, w.batch)
+		w.serve(s, w.reader, i, now)
 	}
 	w.flush()
 	return next, true
+}
+
+// serve takes a packet of one of the worker's streams, in a reader, through its route.
+func (w *worker) serve(s *flow.Stream, r *udp.IntakeReader, i int, now time.Time) {
+	w.current = s
+	if r.Truncated(i) {
+		s.CountRefused()
+		return
+	}
+	if !w.batch.Room() {
+		w.flush()
+	}
+	s.Handle(r.Packet(i), r.Source(i), now, w.batch)
+}
+
+// pass lets another worker handle a packet of a stream that has moved to it while the packet was in this one's queue.
+func (w *worker) pass(i int, now time.Time) {
+	for {
+		s := w.engine.find(w.reader.Destination(i))
+		if s == nil {
+			return
+		}
+		owner := w.engine.workerOf(s)
+		if owner.take(s, w.reader, i, now) {
+			return
+		}
+	}
+}
+
+// take handles a packet that another worker has read. It reports false if the stream has moved on.
+func (w *worker) take(s *flow.Stream, r *udp.IntakeReader, i int, now time.Time) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.engine.workerOf(s) != w {
+		return false
+	}
+	if p := s.Port().(*port); w.stopped || p.stream.Load() != s {
+		return true
+	}
+	defer w.batch.Reset() // of what a panic has left
+	defer w.survive()
+	w.serve(s, r, i, now)
+	w.flush()
+	return true
 }
 
 // survive keeps a packet that cannot be handled from ending the other calls. What others are to be sent stays in the batch.
