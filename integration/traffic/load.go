@@ -12,7 +12,8 @@ import (
 
 const (
 	setUpInFlight = 8
-	drainTime     = 250 * time.Millisecond
+	drainTime     = 150 * time.Millisecond // without a packet, and all is there
+	drainMost     = 3 * time.Second
 	maxStreams    = 1 << 20
 )
 
@@ -172,10 +173,21 @@ func (l *Load) Run(rate int, ramp, span time.Duration, meter *Meter) (*Result, e
 	if err != nil {
 		return nil, err
 	}
-	time.Sleep(drainTime)
+	l.drain()
 	r := l.hearer.end()
 	r.Sent, r.Failed, r.Late = l.sender.sent.Load(), l.sender.failed, l.sender.late
 	r.Cost, r.Packets = after.Since(before), heard
 	r.Rate = float64(sent) / r.Cost.Time.Seconds()
 	return r, nil
+}
+
+// drain waits until nothing more arrives: packets may have piled up in the daemon's sockets.
+func (l *Load) drain() {
+	for end := time.Now().Add(drainMost); time.Now().Before(end); {
+		before := l.hearer.heard.Load()
+		time.Sleep(drainTime)
+		if l.hearer.heard.Load() == before {
+			return
+		}
+	}
 }
