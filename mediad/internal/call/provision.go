@@ -136,7 +136,7 @@ func (p *provision) noPorts(l *negotiate.Local, err error) error {
 func (p *provision) attach(streams [components]*flow.Stream) error {
 	for _, s := range streams {
 		if p.tos != nil {
-			if err := s.Port().SetTOS(uint8(*p.tos)); err != nil {
+			if err := s.SetTOS(uint8(*p.tos)); err != nil {
 				p.call.log.Warn("cannot set TOS", zap.Int("tos", *p.tos), zap.Error(err))
 			}
 		}

@@ -16,6 +16,9 @@ type counters struct {
 	controlSSRC                     atomic.Uint32 // of the last RTCP packet
 	sources                         sources
 
+	carry   atomic.Pointer[Carry] // that moves packets past Handle at the moment, nil for none
+	carries carries
+
 	ended    ended    // of the worker alone
 	reporter reporter // of the worker alone
 }
@@ -55,6 +58,7 @@ type SourceStatistics struct {
 // Statistics is a snapshot of the counters.
 func (s *Stream) Statistics() Statistics {
 	c := s.counters
+	c.fold()
 	st := Statistics{
 		PacketsIn: c.packetsIn.Load(), BytesIn: c.bytesIn.Load(), ErrorsIn: c.errorsIn.Load(),
 		ErrorBytesIn: c.errorBytesIn.Load(),

@@ -94,12 +94,17 @@ func (s *Stream) learn(r *Route, src netip.AddrPort, now time.Time) {
 		s.learnHeuristic(r, src, now)
 	}
 	s.settle(l.closed)
+	if l.closed {
+		s.latched.Store(uint64(l.generation) + 1)
+		s.ripened()
+	}
 }
 
 // settle takes note of whether the address of the peer may still change.
 func (s *Stream) settle(settled bool) {
 	if s.settled.Load() != settled {
 		s.settled.Store(settled)
+		s.ripened()
 	}
 }
 

@@ -50,8 +50,8 @@ func (s *Stream) observe(r *Route, p rtp.Packet, from *source, src netip.AddrPor
 		if r.Report != nil {
 			from.time(p, clock, now)
 		}
-		if from.timing.told != clock && r.Quality != nil {
-			from.timing.told = clock
+		if from.timing.told.Load() != clock && r.Quality != nil {
+			from.timing.told.Store(clock)
 			r.Quality.Learn(p.SSRC(), clock)
 		}
 	}

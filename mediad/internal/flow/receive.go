@@ -94,10 +94,17 @@ func (s *Stream) media(r *Route, pkt []byte, src netip.AddrPort, now time.Time, 
 		pkt = plain
 	}
 	s.learn(r, src, now)
+	if c := s.counters.carry.Load(); c != nil {
+		c.Fold() // the packet may come after many that went past
+	}
 	s.counters.accept(len(pkt), now)
 	from := s.counters.sources.count(rtp.Packet(pkt))
 	if r.Payloads != nil {
 		s.observe(r, pkt, from, src, now)
+	}
+	if s.counters.sources.turned {
+		s.counters.sources.turned = false
+		s.ripened()
 	}
 	if r.Report != nil {
 		r.Report.send(now, out)

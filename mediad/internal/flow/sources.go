@@ -16,6 +16,7 @@ type sources struct {
 	used   atomic.Int32
 	list   [maxSources]source
 	latest atomic.Int32 // index of the source of the last packet
+	turned bool         // another one than before; of the worker alone
 }
 
 type source struct {
@@ -30,7 +31,7 @@ type source struct {
 
 // timing is what reports need to know of a source.
 type timing struct {
-	told    uint32 // clock rate that quality knows
+	told    atomic.Uint32 // clock rate that quality knows; read by anybody
 	clock   uint32 // clock rate that transit is measured in
 	transit uint32
 	jitter  uint32    // × 16 (RFC 3550 §A.8)
@@ -43,11 +44,17 @@ type timing struct {
 	srAt time.Time
 }
 
+func (t *timing) reset() {
+	t.told.Store(0)
+	t.clock, t.transit, t.jitter, t.arrival = 0, 0, 0, time.Time{}
+	t.reported, t.reportedReceived, t.sr, t.srAt = 0, 0, 0, time.Time{}
+}
+
 // count takes a packet into the statistics of its source, and returns them.
 func (s *sources) count(p rtp.Packet) *source {
 	src := s.find(p.SSRC(), p.Sequence())
-	src.packets.Store(src.packets.Load() + 1)
-	src.bytes.Store(src.bytes.Load() + uint64(len(p)))
+	src.packets.Add(1)
+	src.bytes.Add(uint64(len(p)))
 	if pt := uint32(p.PayloadType()); src.payloadType.Load() != pt {
 		src.payloadType.Store(pt)
 	}
@@ -74,6 +81,7 @@ func (s *sources) find(ssrc uint32, seq uint16) *source {
 	for i := range used {
 		if s.list[i].ssrc.Load() == ssrc {
 			s.latest.Store(i)
+			s.turned = true
 			return &s.list[i]
 		}
 	}
@@ -87,9 +95,10 @@ func (s *sources) find(ssrc uint32, seq uint16) *source {
 	src.ssrc.Store(ssrc)
 	src.first.Store(uint32(seq))
 	src.place(uint32(seq), 0)
-	src.timing = timing{}
+	src.timing.reset()
 	s.latest.Store(at)
 	s.used.Store(max(used, at+1))
+	s.turned = true
 	return src
 }
 

@@ -41,6 +41,11 @@ type Stream struct {
 	waiting []ahead
 	// settled tells that the latch has closed, or that a packet has come where nothing is learned.
 	settled atomic.Bool
+	// latched is one more than the number of Reopen calls when the latch was last closed, 0 if it never was.
+	latched atomic.Uint64
+
+	watcher atomic.Pointer[Watcher]
+	tos     atomic.Int32 // of what the port sends, −1 for what the engine has given it
 
 	sending sync.RWMutex // held for reading while Send uses the port
 	closed  atomic.Bool  // set under sending
@@ -53,6 +58,7 @@ func NewStream(port udp.Port, shard uint64, now time.Time) *Stream {
 	s.shard.Store(shard)
 	s.route.Store(&Route{Drop: true, Learning: Off})
 	s.opened.Store(now.UnixNano())
+	s.tos.Store(-1)
 	return s
 }
 
@@ -89,11 +95,12 @@ func (s *Stream) SetRoute(r *Route) {
 	if r.ICE == nil {
 		s.outlet.Store(nil)
 	}
-	s.update(func(e *endpoints) {
+	s.compile(func(e *endpoints) {
 		if e.apply(r) {
 			s.reopened.Add(1)
 		}
 	})
+	s.changed()
 }
 
 // Reopen lets the stream learn its peer's address again, for three seconds in the modes that wait. To be called at signalling only.
@@ -101,6 +108,7 @@ func (s *Stream) SetRoute(r *Route) {
 func (s *Stream) Reopen(now time.Time) {
 	s.opened.Store(now.UnixNano())
 	s.reopened.Add(1)
+	s.changed()
 }
 
 // Select tells the remote address that ICE has chosen. The zero value takes the choice back.
@@ -123,6 +131,7 @@ func (s *Stream) SetOutlet(other *Stream) {
 		other = nil
 	}
 	s.outlet.Store(other)
+	s.changed()
 }
 
 // Outlet is the stream whose port packets to the peer leave from: the stream itself, or what SetOutlet has put in its place.
@@ -165,8 +174,9 @@ func (s *Stream) Send(pkt []byte, dst netip.AddrPort) error {
 // detaches the stream, on the stream's worker; afterwards the port may be closed.
 func (s *Stream) Retire() {
 	s.sending.Lock()
-	defer s.sending.Unlock()
 	s.closed.Store(true)
+	s.sending.Unlock()
+	s.changed()
 }
 
 // Retired reports whether Retire has been called.
@@ -174,17 +184,25 @@ func (s *Stream) Retired() bool { return s.closed.Load() }
 
 // update changes the endpoints and compiles the destination from them.
 func (s *Stream) update(change func(*endpoints)) {
+	if s.compile(change) {
+		s.changed()
+	}
+}
+
+func (s *Stream) compile(change func(*endpoints)) (moved bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	change(&s.endpoints)
-	d := s.endpoints.destination()
-	if !d.IsValid() {
+	d, old := s.endpoints.destination(), s.destination.Load()
+	switch {
+	case !d.IsValid():
 		s.destination.Store(nil)
-		return
-	}
-	if old := s.destination.Load(); old == nil || *old != d {
+		return old != nil
+	case old == nil || *old != d:
 		s.destination.Store(&d)
+		return true
 	}
+	return false
 }
 
 // endpoints are the addresses a peer may be at.
