@@ -1,5 +1,3 @@
-//go:build integration
-
 package kernel
 
 import (
@@ -16,8 +14,12 @@ import (
 // own is set in a test process that has a network namespace of its own.
 const own = "K_NAMESPACE"
 
-// TestMain runs the tests in a network namespace that nobody else is in and that ends with the process.
+// TestMain runs the integration tests in a network namespace that nobody else is in and that ends with the process.
 func TestMain(m *testing.M) {
+	if !integration {
+		goleak.VerifyTestMain(m)
+		return
+	}
 	if os.Getenv(own) == "" {
 		cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 		cmd.Env = append(os.Environ(), own+"=1")

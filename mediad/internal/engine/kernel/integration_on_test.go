@@ -1,0 +1,5 @@
+//go:build integration
+
+package kernel
+
+const integration = true
