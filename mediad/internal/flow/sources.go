@@ -32,7 +32,7 @@ type source struct {
 // timing is what reports need to know of a source.
 type timing struct {
 	told    atomic.Uint32 // clock rate that quality knows; read by anybody
-	clock   uint32 // clock rate that transit is measured in
+	clock   uint32        // clock rate that transit is measured in
 	transit uint32
 	jitter  uint32    // × 16 (RFC 3550 §A.8)
 	arrival time.Time // of the packet with the highest sequence number
