@@ -179,7 +179,9 @@ func (e *Engine) Detach(streams ...*flow.Stream) {
 }
 
 // Move is the engine's below: which worker serves a stream does not matter to the kernel, which goes on meanwhile.
-func (e *Engine) Move(shard uint64, streams ...*flow.Stream) error { return e.below.Move(shard, streams...) }
+func (e *Engine) Move(shard uint64, streams ...*flow.Stream) error {
+	return e.below.Move(shard, streams...)
+}
 
 // CatchUp is the engine's below.
 func (e *Engine) CatchUp(streams ...*flow.Stream) { e.below.CatchUp(streams...) }
