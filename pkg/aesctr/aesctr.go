@@ -11,49 +11,59 @@ import (
 
 // Cipher is an AES key. It is for one goroutine at a time.
 type Cipher struct {
-	hardware *schedule    // nil if the processor has no AES instructions that we know to use
-	block    cipher.Block // instead
-	stream   [8 * aes.BlockSize]byte
+	schedule schedule
+	portable *portable // instead, if the processor has no AES instructions that we know to use
+}
+
+// portable makes the key stream by way of crypto/aes.
+type portable struct {
+	block  cipher.Block
+	stream [8 * aes.BlockSize]byte
 }
 
 // New takes a key of 16, 24 or 32 bytes; the error is an aes.KeySizeError.
 func New(key []byte) (*Cipher, error) {
+	c := &Cipher{}
+	if len(key) != 16 && len(key) != 24 && len(key) != 32 {
+		return nil, aes.KeySizeError(len(key))
+	}
+	if c.schedule.expand(key) {
+		return c, nil
+	}
 	block, err := aes.NewCipher(key)
 	if err != nil {
 		return nil, err
 	}
-	if s := expand(key); s != nil {
-		return &Cipher{hardware: s}, nil
-	}
-	return &Cipher{block: block}, nil
+	c.portable = &portable{block: block}
+	return c, nil
 }
 
 // XOR encrypts or decrypts data in place. high and low are the halves of the first counter block in network order; low counts up by one for
 // each block, without a carry into high.
 func (c *Cipher) XOR(data []byte, high, low uint64) {
-	if c.hardware == nil {
-		c.xorPortable(data, high, low)
+	if c.portable != nil {
+		c.portable.xor(data, high, low)
 		return
 	}
 	whole := len(data) / aes.BlockSize
 	if whole > 0 {
-		c.hardware.xorBlocks(data, whole, high, low)
+		c.schedule.xorBlocks(data, whole, high, low)
 	}
 	if rest := data[whole*aes.BlockSize:]; len(rest) > 0 {
-		last := c.stream[:aes.BlockSize]
-		copy(last, rest)
-		c.hardware.xorBlocks(last, 1, high, low+uint64(whole))
-		copy(rest, last)
+		var last [aes.BlockSize]byte
+		copy(last[:], rest)
+		c.schedule.xorBlocks(last[:], 1, high, low+uint64(whole))
+		copy(rest, last[:])
 	}
 }
 
-func (c *Cipher) xorPortable(data []byte, high, low uint64) {
+func (p *portable) xor(data []byte, high, low uint64) {
 	for len(data) > 0 {
-		piece := c.stream[:min(len(c.stream), (len(data)+aes.BlockSize-1)&^(aes.BlockSize-1))]
+		piece := p.stream[:min(len(p.stream), (len(data)+aes.BlockSize-1)&^(aes.BlockSize-1))]
 		for b := piece; len(b) > 0; b = b[aes.BlockSize:] {
 			binary.BigEndian.PutUint64(b, high)
 			binary.BigEndian.PutUint64(b[8:], low)
-			c.block.Encrypt(b, b)
+			p.block.Encrypt(b, b)
 			low++
 		}
 		data = data[subtle.XORBytes(data, data, piece):]

@@ -16,13 +16,13 @@ type schedule struct {
 	keys   [15 * aes.BlockSize]byte
 }
 
-// expand makes the schedule of a key whose length is right; nil if the processor lacks the instructions.
-func expand(key []byte) *schedule {
+// expand makes the schedule of a key whose length is right; false if the processor lacks the instructions.
+func (s *schedule) expand(key []byte) bool {
 	if !cpu.X86.HasAES {
-		return nil
+		return false
 	}
 	n := len(key) / 4
-	s := &schedule{rounds: n + 6}
+	s.rounds = n + 6
 	copy(s.keys[:], key)
 	word := func(i int) uint32 { return binary.LittleEndian.Uint32(s.keys[4*i:]) }
 	constant := uint32(1)
@@ -39,7 +39,7 @@ func expand(key []byte) *schedule {
 		}
 		binary.LittleEndian.PutUint32(s.keys[4*i:], w^word(i-n))
 	}
-	return s
+	return true
 }
 
 // xorBlocks encrypts or decrypts so many blocks of data; there must be one.

@@ -28,30 +28,30 @@ type gcm struct {
 // newAEAD makes the transforms of a key whose lengths are right.
 func newAEAD(k Key) (*aead, error) {
 	f := k.Suite.facts()
-	block, err := aes.NewCipher(k.Master[:f.key])
+	d, err := newDerivation(k.Master[:f.key], k.Master[f.key:])
 	if err != nil {
 		return nil, err
 	}
-	salt := k.Master[f.key:]
 	a := &aead{openMedia: k.UnencryptedSRTP, openControl: k.UnencryptedSRTCP}
-	if a.media, err = deriveGCM(f, block, salt, 0); err != nil {
+	if a.media, err = deriveGCM(f, d, 0); err != nil {
 		return nil, err
 	}
-	a.control, err = deriveGCM(f, block, salt, labelsOfControl)
+	a.control, err = deriveGCM(f, d, labelsOfControl)
 	return a, err
 }
 
-func deriveGCM(f suiteFacts, master cipher.Block, salt []byte, label byte) (gcm, error) {
-	return newGCM(derive(master, salt, label+labelEncryption, f.key), derive(master, salt, label+labelSalt, f.salt))
+func deriveGCM(f suiteFacts, from *derivation, label byte) (gcm, error) {
+	g, err := newGCM(from.derive(label+labelEncryption, f.key))
+	copy(g.salt[:], from.derive(label+labelSalt, f.salt))
+	return g, err
 }
 
-// newGCM takes a session key and a session salt.
-func newGCM(key, salt []byte) (g gcm, err error) {
+// newGCM takes a session key.
+func newGCM(key []byte) (g gcm, err error) {
 	block, err := aes.NewCipher(key)
 	if err != nil {
 		return g, err
 	}
-	copy(g.salt[:], salt)
 	g.AEAD, err = cipher.NewGCM(block)
 	return g, err
 }

@@ -113,3 +113,27 @@ func protectedRun(b testing.TB, key Key, size int) [][]byte {
 	}
 	return packets
 }
+
+// BenchmarkNewOutbound is the cost of making a context, in time and memory.
+func BenchmarkNewOutbound(b *testing.B) {
+	for _, suite := range []Suite{AESCM12880, AEADAES128GCM, AEADAES256GCM} {
+		b.Run(suite.String(), func(b *testing.B) {
+			key := benchmarkKey(b, suite)
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := NewOutbound(key); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.Run("pion/"+suite.String(), func(b *testing.B) {
+			key, f := benchmarkKey(b, suite), suite.facts()
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := srtp.CreateContext(key.Master[:f.key], key.Master[f.key:], f.profile); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -1,8 +1,6 @@
 package secure
 
 import (
-	"crypto/aes"
-	"crypto/cipher"
 	"crypto/subtle"
 	"encoding/binary"
 
@@ -39,11 +37,10 @@ type keystream interface {
 // newClassic makes the transforms of a key whose lengths are right.
 func newClassic(k Key) (*classic, error) {
 	f := k.Suite.facts()
-	block, err := aes.NewCipher(k.Master[:f.key])
+	d, err := newDerivation(k.Master[:f.key], k.Master[f.key:])
 	if err != nil {
 		return nil, err
 	}
-	salt := k.Master[f.key:]
 	c := &classic{mediaTag: f.tag}
 	if k.UnauthenticatedSRTP {
 		c.mediaTag = 0
@@ -51,10 +48,10 @@ func newClassic(k Key) (*classic, error) {
 	if c.signer, err = newSigner(); err != nil {
 		return nil, err
 	}
-	if c.media, err = newDirection(f, block, salt, 0, c.signer); err != nil {
+	if c.media, err = newDirection(f, d, 0, c.signer); err != nil {
 		return nil, err
 	}
-	if c.control, err = newDirection(f, block, salt, labelsOfControl, c.signer); err != nil {
+	if c.control, err = newDirection(f, d, labelsOfControl, c.signer); err != nil {
 		return nil, err
 	}
 	if k.UnencryptedSRTP {
@@ -64,15 +61,16 @@ func newClassic(k Key) (*classic, error) {
 	return c, nil
 }
 
-func newDirection(f suiteFacts, master cipher.Block, salt []byte, label byte, s *signer) (d direction, err error) {
-	d.mac = s.key(derive(master, salt, label+labelAuthentication, authKeyLength))
-	key := derive(master, salt, label+labelEncryption, f.key)
-	sessionSalt := derive(master, salt, label+labelSalt, saltLength)
+func newDirection(f suiteFacts, from *derivation, label byte, s *signer) (d direction, err error) {
+	d.mac = s.key(from.derive(label+labelAuthentication, authKeyLength))
+	var salt [saltLength]byte
+	copy(salt[:], from.derive(label+labelSalt, saltLength))
+	key := from.derive(label+labelEncryption, f.key)
 	switch f.cipher {
 	case cipherF8:
-		d.stream, err = newF8(key, sessionSalt)
+		d.stream, err = newF8(key, salt[:])
 	case cipherCM:
-		d.stream, err = newCounterMode(key, sessionSalt)
+		d.stream, err = newCounterMode(key, salt[:])
 	}
 	return d, err
 }

@@ -18,12 +18,11 @@ func unhex(t *testing.T, s string) []byte {
 
 // TestKeyDerivationVectors has the vectors of RFC 3711 B.3.
 func TestKeyDerivationVectors(t *testing.T) {
-	block, err := aes.NewCipher(unhex(t, "E1F97A0D3E018BE0D64FA32C06DE4139"))
+	d, err := newDerivation(unhex(t, "E1F97A0D3E018BE0D64FA32C06DE4139"), unhex(t, "0EC675AD498AFEEBB6960B3AABE6"))
 	require.NoError(t, err)
-	salt := unhex(t, "0EC675AD498AFEEBB6960B3AABE6")
-	require.Equal(t, unhex(t, "C61E7A93744F39EE10734AFE3FF7A087"), derive(block, salt, labelEncryption, 16))
-	require.Equal(t, unhex(t, "30CBBC08863D8C85D49DB34A9AE1"), derive(block, salt, labelSalt, 14))
-	require.Equal(t, unhex(t, "CEBE321F6FF7716B6FD4AB49AF256A156D38BAA4"), derive(block, salt, labelAuthentication, 20))
+	require.Equal(t, unhex(t, "C61E7A93744F39EE10734AFE3FF7A087"), d.derive(labelEncryption, 16))
+	require.Equal(t, unhex(t, "30CBBC08863D8C85D49DB34A9AE1"), d.derive(labelSalt, 14))
+	require.Equal(t, unhex(t, "CEBE321F6FF7716B6FD4AB49AF256A156D38BAA4"), d.derive(labelAuthentication, 20))
 }
 
 // TestCounterModeVectors has the key stream of RFC 3711 B.2.

@@ -19,17 +19,30 @@ const (
 	labelsOfControl
 )
 
-// derive makes a session key with a key derivation rate of 0 (RFC 3711 §4.3.1, §4.3.3). A salt of 12 bytes counts as followed by zeros
-// (RFC 7714 §11).
-func derive(block cipher.Block, salt []byte, label byte, length int) []byte {
-	var counter, out [aes.BlockSize]byte
-	copy(counter[:], salt)
-	counter[7] ^= label
-	key := make([]byte, 0, 3*aes.BlockSize)
-	for n := 0; len(key) < length; n++ {
-		binary.BigEndian.PutUint16(counter[14:], uint16(n))
-		block.Encrypt(out[:], counter[:])
-		key = append(key, out[:]...)
+// derivation makes session keys of a master key, with a key derivation rate of 0 (RFC 3711 §4.3.1, §4.3.3).
+type derivation struct {
+	master  cipher.Block
+	salt    [aes.BlockSize]byte
+	counter [aes.BlockSize]byte
+	key     [3 * aes.BlockSize]byte
+}
+
+// newDerivation takes a master key and salt. A salt of 12 bytes counts as followed by zeros (RFC 7714 §11).
+func newDerivation(key, salt []byte) (*derivation, error) {
+	d := &derivation{}
+	copy(d.salt[:], salt)
+	var err error
+	d.master, err = aes.NewCipher(key)
+	return d, err
+}
+
+// derive makes a session key or salt of at most 48 bytes. It holds until the next call.
+func (d *derivation) derive(label byte, length int) []byte {
+	d.counter = d.salt
+	d.counter[7] ^= label
+	for n := 0; n < length; n += aes.BlockSize {
+		binary.BigEndian.PutUint16(d.counter[14:], uint16(n/aes.BlockSize))
+		d.master.Encrypt(d.key[n:], d.counter[:])
 	}
-	return key[:length]
+	return d.key[:length]
 }

@@ -1,6 +1,7 @@
 package secure
 
 import (
+	"bytes"
 	"crypto/sha1" //nolint:gosec // RFC 3711 §4.2.1 prescribes HMAC-SHA1
 	"encoding"
 	"encoding/binary"
@@ -22,13 +23,16 @@ type macKey struct {
 	inner, outer [sha1.Size]byte
 }
 
+// sha is what crypto/sha1 promises.
+type sha interface {
+	hash.Hash
+	encoding.BinaryAppender
+	encoding.BinaryUnmarshaler
+}
+
 // signer computes HMAC-SHA1 over a packet and a word behind it. crypto/hmac takes half as long again, because it copies and pads in pieces.
 type signer struct {
-	hash interface {
-		hash.Hash
-		encoding.BinaryAppender
-		encoding.BinaryUnmarshaler
-	}
+	hash  sha
 	state [shaSize]byte            // one block was hashed, and none is open
 	tail  [2 * sha1.BlockSize]byte // what follows the packet's whole blocks
 	outer [sha1.BlockSize]byte     // the inner hash, padded
@@ -37,45 +41,38 @@ type signer struct {
 
 // newSigner fails if crypto/sha1 is not as we know it.
 func newSigner() (*signer, error) {
-	s := &signer{}
-	var ok bool
-	if s.hash, ok = sha1.New().(interface {
-		hash.Hash
-		encoding.BinaryAppender
-		encoding.BinaryUnmarshaler
-	}); !ok {
+	h, ok := sha1.New().(sha)
+	if !ok {
 		return nil, errSHAState
 	}
-	s.hash.Write(make([]byte, sha1.BlockSize))
-	state, err := s.hash.AppendBinary(nil)
-	if err != nil || len(state) != shaSize || string(state[:len(shaName)]) != shaName ||
-		binary.BigEndian.Uint64(state[shaSize-8:]) != sha1.BlockSize {
+	s := &signer{hash: h}
+	h.Write(s.outer[:])
+	state, err := h.AppendBinary(s.sum[:0])
+	copy(s.state[:], shaName)
+	binary.BigEndian.PutUint64(s.state[shaSize-8:], sha1.BlockSize)
+	if err != nil || len(state) != shaSize || string(state[:len(shaName)]) != shaName || !bytes.Equal(state[shaBlock:], s.state[shaBlock:]) {
 		return nil, errSHAState
 	}
-	s.state = [shaSize]byte(state)
 	pad(s.outer[sha1.Size:], sha1.BlockSize+sha1.Size)
 	return s, nil
 }
 
 // key prepares a key of at most sha1.BlockSize bytes.
 func (s *signer) key(key []byte) (k macKey) {
-	var block [sha1.BlockSize]byte
-	for _, side := range []struct {
-		pad  byte
-		into *[sha1.Size]byte
-	}{{0x36, &k.inner}, {0x5c, &k.outer}} {
-		copy(block[:], key)
-		for i := range block {
-			if i >= len(key) {
-				block[i] = 0
-			}
-			block[i] ^= side.pad
-		}
-		s.hash.Reset()
-		s.hash.Write(block[:])
-		*side.into = [sha1.Size]byte(s.read())
-	}
+	k.inner = s.padded(key, 0x36)
+	k.outer = s.padded(key, 0x5c)
 	return k
+}
+
+func (s *signer) padded(key []byte, pad byte) [sha1.Size]byte {
+	block := s.tail[:sha1.BlockSize]
+	clear(block[copy(block, key):])
+	for i := range block {
+		block[i] ^= pad
+	}
+	s.hash.Reset()
+	s.hash.Write(block)
+	return [sha1.Size]byte(s.read())
 }
 
 // sign computes the whole tag over data and a word: the rollover counter for SRTP, E flag and index for SRTCP (RFC 3711 §4.2). It holds
