@@ -60,7 +60,7 @@ func mediaOrControl(pkt []byte) Kind {
 	if len(pkt) < RTCPHeaderSize {
 		return Unknown
 	}
-	if pt := pkt[1] & 0x7f; pt >= 64 && pt < 96 {
+	if t := pkt[1]; t >= 192 && t < 224 {
 		return Control
 	}
 	if len(pkt) < HeaderSize {

@@ -82,7 +82,7 @@ func TestClassify(t *testing.T) {
 	for b := range 256 {
 		pkt[1] = byte(b)
 		want := Media
-		if (b >= 192 && b <= 223) || (b >= 64 && b <= 95) {
+		if b >= 192 && b <= 223 {
 			want = Control
 		}
 		require.Equal(t, want, Classify(pkt), "second byte %d", b)

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tandem-sbc/tandem/mediad/internal/negotiate"
 	ng "github.com/tandem-sbc/tandem/ng-protocol"
 )
 
@@ -136,6 +137,7 @@ func (c *Call) adopt(d dialogue, req *ng.Request) {
 		c.add(p)
 		p.deleteAt = time.Time{}
 		p.turn = c.turns
+		p.source = negotiate.Party{} // the dialogue is what it answers to from now on
 	}
 	associate(d.from, d.to)
 	d.from.peer, d.to.peer = d.to, d.from

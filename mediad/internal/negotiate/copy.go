@@ -54,7 +54,7 @@ func NewSubscription(req *ng.Request, sources []Copied, subscriber Party, stamp 
 			break
 		}
 		if n == 0 {
-			out.WriteString(newSession(stamp, &opts))
+			out.WriteString(newSession(stamp, &SentOrigin{}, &opts))
 			offer.Replace |= ng.ReplaceOrigin
 		}
 		if doc, err = sdp.Parse(doc.Bytes()); err != nil { // with what prepare has added
@@ -136,13 +136,18 @@ func keepPayloads(section *sdp.Section, told []sdp.Payload, reorder bool) {
 }
 
 // newSession is the session part of a body that is not made from a received one.
-func newSession(stamp int64, opts *Options) string {
+// Who has been sent a body finds its version again.
+func newSession(stamp int64, sent *SentOrigin, opts *Options) string {
 	name := opts.Software
 	if name == "" {
 		name = "rtpengine" // what scripts around the original look for
 	}
 	id := strconv.FormatInt(stamp, 10)
-	return "v=0\r\no=- " + id + " " + id + " IN IP4 192.0.2.1\r\ns=" + name + "\r\nt=0 0\r\n"
+	version := id
+	if sent.Valid {
+		version = sent.Version
+	}
+	return "v=0\r\no=- " + id + " " + version + " IN IP4 192.0.2.1\r\ns=" + name + "\r\nt=0 0\r\n"
 }
 
 // writeCopy writes what a copy keeps of a media section.
@@ -203,8 +208,11 @@ func NewPublication(req *ng.Request, publisher Party, stamp int64, opts Options)
 	}
 	answer := offer
 	answer.Command, answer.TransportProtocol, answer.ICE = ng.CommandAnswer, ng.ProtocolAsReceived, ng.ICEAbsent
+	if req.ICE == ng.ICEForce {
+		answer.ICE = ng.ICEForce
+	}
 	answer.Replace |= ng.ReplaceOrigin
-	if answer.SDP, err = listen(req, first, stamp, &opts); err != nil {
+	if answer.SDP, err = listen(req, first, &publisher, newSession(stamp, &publisher.Session.Sent, &opts)); err != nil {
 		return nil, err
 	}
 	return NewPlan(&answer, first.To, first.From, opts)
@@ -248,7 +256,7 @@ func NewCreation(req *ng.Request, party Party, stamp int64, opts Options) (*Plan
 		offer.Direction[1] = req.Interface
 	}
 	offer.Flags.Clear(ng.FlagFragment)
-	offer.SDP = newSession(stamp, &opts) + "m=audio 9 RTP/AVP" + formats.String() +
+	offer.SDP = newSession(stamp, &SentOrigin{}, &opts) + "m=audio 9 RTP/AVP" + formats.String() +
 		"\r\nc=IN IP4 192.0.2.1\r\n" + maps.String() + "a=sendrecv\r\n"
 	return NewPlan(&offer, Party{}, party, opts)
 }
@@ -271,10 +279,10 @@ func rtpmapOf(entry string) string {
 }
 
 // listen writes the answer of somebody who takes one codec of each media and
-// sends nothing.
-func listen(req *ng.Request, offer *Plan, stamp int64, opts *Options) (string, error) {
+// sends nothing, unless the publisher is a party that something is sent to.
+func listen(req *ng.Request, offer *Plan, publisher *Party, session string) (string, error) {
 	var out strings.Builder
-	out.WriteString(newSession(stamp, opts))
+	out.WriteString(session)
 	for i, section := range offer.doc.Medias() {
 		remote, local := &offer.From.Sides[i].Remote, &offer.To.Sides[i].Local
 		codec, ok := chooseCodec(&req.Codec, remote.Payloads)
@@ -294,7 +302,10 @@ func listen(req *ng.Request, offer *Plan, stamp int64, opts *Options) (string, e
 			fmt.Fprintf(&out, "a=ptime:%d\r\n", remote.Ptime)
 		}
 		direction := sdp.Inactive
-		if remote.sends() {
+		switch {
+		case i < len(publisher.Sides) && publisher.Sides[i].Local.Known:
+			direction = publisher.Sides[i].Local.Direction // as it was told before
+		case remote.sends():
 			direction = sdp.RecvOnly
 		}
 		if !req.Flags.Has(ng.FlagOriginalSendrecv) {
