@@ -144,7 +144,7 @@ func newSession(stamp int64, sent *SentOrigin, opts *Options) string {
 	}
 	id := strconv.FormatInt(stamp, 10)
 	version := id
-	if sent.Valid {
+	if sent.Valid && sent.Version != "0" {
 		version = sent.Version
 	}
 	return "v=0\r\no=- " + id + " " + version + " IN IP4 192.0.2.1\r\ns=" + name + "\r\nt=0 0\r\n"
@@ -211,7 +211,7 @@ func NewPublication(req *ng.Request, publisher Party, stamp int64, opts Options)
 	if req.ICE == ng.ICEForce {
 		answer.ICE = ng.ICEForce
 	}
-	answer.Replace |= ng.ReplaceOrigin
+	answer.Replace = ng.ReplaceOrigin
 	if answer.SDP, err = listen(req, first, &publisher, newSession(stamp, &publisher.Session.Sent, &opts)); err != nil {
 		return nil, err
 	}
