@@ -2,6 +2,7 @@ package admin
 
 import (
 	"io"
+	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -38,7 +39,7 @@ func (s *Server) handler(cfg Config) http.Handler {
 		peer, ok := peerOf(r)
 		line, isCLI := cliLine(r)
 		switch {
-		case !ok || cfg.Allow != nil && !cfg.Allow(peer), sameSite.Check(r) != nil:
+		case !ok || cfg.Allow != nil && !cfg.Allow(peer), sameSite.Check(r) != nil, rebound(r):
 			respond(w, http.StatusForbidden, "not allowed\n")
 		case r.Method == http.MethodGet && strings.EqualFold(r.Header.Get("Upgrade"), "websocket"):
 			s.sockets.serve(w, r, peer)
@@ -51,6 +52,20 @@ func (s *Server) handler(cfg Config) http.Handler {
 			mux.ServeHTTP(w, r)
 		}
 	})
+}
+
+// rebound reports whether a browser asks for a name that the page it shows may have made mean this machine: the page is of the same
+// origin then, and could read the answers. An attacker has neither addresses nor names without a dot to give, and no certificate.
+func rebound(r *http.Request) bool {
+	if r.TLS != nil || r.Header.Get("Accept-Language") == "" && r.Header.Get("Sec-Fetch-Site") == "" {
+		return false // no browser
+	}
+	host := r.Host
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	_, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return err != nil && strings.Contains(strings.TrimSuffix(host, ".localhost"), ".")
 }
 
 // cliLine returns the line of GET /cli/line, in which "+" stands for a blank.

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/netutil"
@@ -48,13 +49,14 @@ type Config struct {
 
 // Server is the HTTP server. Make it with New, then Start, then Close.
 type Server struct {
-	http      *http.Server
-	listeners []net.Listener
-	tls       []net.Listener // with TLS around each
-	log       *slog.Logger
-	sockets   *sockets
-	running   sync.WaitGroup
-	stop      sync.Once
+	http        *http.Server
+	listeners   []net.Listener
+	tls         []net.Listener // with TLS around each
+	certificate atomic.Pointer[tls.Certificate]
+	log         *slog.Logger
+	sockets     *sockets
+	running     sync.WaitGroup
+	stop        sync.Once
 }
 
 // New binds the addresses. Connections wait until Start.
@@ -90,14 +92,15 @@ func (s *Server) bind(cfg Config) error {
 	if len(cfg.ListenTLS) == 0 {
 		return nil
 	}
-	if cfg.KeyFile == "" {
-		cfg.KeyFile = cfg.CertFile
-	}
-	certificate, err := tls.LoadX509KeyPair(cfg.CertFile, cfg.KeyFile)
+	certificate, err := ReadCertificate(cfg.CertFile, cfg.KeyFile)
 	if err != nil {
-		return fmt.Errorf("https-cert, https-key: %w", err)
+		return err
 	}
-	s.http.TLSConfig = &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
+	s.SetCertificate(certificate)
+	s.http.TLSConfig = &tls.Config{
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return s.certificate.Load(), nil },
+		MinVersion:     tls.VersionTLS12,
+	}
 	for _, addr := range cfg.ListenTLS {
 		l, err := listen(addr)
 		if err != nil {
@@ -107,6 +110,21 @@ func (s *Server) bind(cfg Config) error {
 	}
 	return nil
 }
+
+// ReadCertificate reads a certificate for HTTPS. keyFile may be empty, see Config.
+func ReadCertificate(certFile, keyFile string) (*tls.Certificate, error) {
+	if keyFile == "" {
+		keyFile = certFile
+	}
+	certificate, err := tls.LoadX509KeyPair(certFile, keyFile)
+	if err != nil {
+		return nil, fmt.Errorf("https-cert, https-key: %w", err)
+	}
+	return &certificate, nil
+}
+
+// SetCertificate gives connections another certificate from now on.
+func (s *Server) SetCertificate(c *tls.Certificate) { s.certificate.Store(c) }
 
 func listen(addr netip.AddrPort) (net.Listener, error) {
 	network := "tcp4"

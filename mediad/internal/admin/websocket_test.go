@@ -115,12 +115,22 @@ func TestWebSocketAndHTTPS(t *testing.T) {
 		require.Error(t, err)
 	}
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}}
-	res, err := client.Get("https://" + s.TLSAddrs()[0].String() + "/ping")
+	shown := func() []byte {
+		res, err := client.Get("https://" + s.TLSAddrs()[0].String() + "/ping")
+		require.NoError(t, err)
+		defer res.Body.Close()
+		body, err := io.ReadAll(res.Body)
+		require.NoError(t, err)
+		require.Equal(t, "pong\n", string(body))
+		return res.TLS.PeerCertificates[0].Raw
+	}
+	before := shown()
+	next, err := ReadCertificate(selfSigned(t))
 	require.NoError(t, err)
-	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
-	require.NoError(t, err)
-	require.Equal(t, "pong\n", string(body))
+	s.SetCertificate(next)
+	require.NotEqual(t, before, shown(), "the certificate of before")
+	_, err = ReadCertificate("none.pem", "")
+	require.ErrorContains(t, err, "https-cert")
 }
 
 // Connections that are open when the daemon ends do not hold it up.
@@ -205,6 +215,21 @@ func TestOtherSitesAndStrangersAreRefused(t *testing.T) {
 		require.NoError(t, err)
 		res.Body.Close()
 		require.Equal(t, 403, res.StatusCode)
+	}
+	for host, want := range map[string]int{"rebound.example:2225": 403, "mediad": 404, "mediad.localhost": 404, "[::1]:2225": 404, "127.0.0.1": 404} {
+		req, err := http.NewRequest(http.MethodGet, "http://"+s.Addrs()[0].String()+"/", nil)
+		require.NoError(t, err)
+		req.Host = host // as of a page whose name means this machine now
+		req.Header.Set("Accept-Language", "en")
+		res, err := http.DefaultClient.Do(req)
+		require.NoError(t, err)
+		res.Body.Close()
+		require.Equal(t, want, res.StatusCode, host)
+		req.Header.Del("Accept-Language")
+		res, err = http.DefaultClient.Do(req)
+		require.NoError(t, err)
+		res.Body.Close()
+		require.Equal(t, 404, res.StatusCode, "no browser")
 	}
 	http.DefaultClient.CloseIdleConnections()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -103,6 +104,14 @@ func (f *front) listen(a *App, c *settings.Control, lines *cli.CLI, numbers *met
 		Log: telemetry.Slog(a.log.Named("http")),
 	})
 	return err
+}
+
+// certificate reads that of HTTPS again; nil without HTTPS.
+func (f *front) certificate(c *settings.Control) (*tls.Certificate, error) {
+	if f.admin == nil || len(f.admin.TLSAddrs()) == 0 {
+		return nil, nil
+	}
+	return admin.ReadCertificate(c.HTTPSCert, c.HTTPSKey)
 }
 
 // firstLine is the line of a message; what follows it is left out.

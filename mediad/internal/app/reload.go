@@ -13,7 +13,7 @@ import (
 var errNoReload = errors.New("there is nothing to reload from")
 
 // Reload puts other settings in force without touching calls: timers and
-// bounds, log levels, interfaces, templates and the allow-list. Calls on an
+// bounds, log levels, interfaces, templates, the allow-list and the certificate of HTTPS. Calls on an
 // interface that is gone keep its ports until they end. What cannot change at
 // run time is named in the log. After an error everything is as it was.
 func (a *App) Reload(s *settings.Settings) error {
@@ -25,8 +25,15 @@ func (a *App) Reload(s *settings.Settings) error {
 	if s.Network.AutoPortRange > 0 && s.Network.AutoPortRange == a.settings.Network.AutoPortRange {
 		s.Network.PortMin, s.Network.PortMax = a.settings.Network.PortMin, a.settings.Network.PortMax
 	}
+	certificate, err := a.front.certificate(&s.Control)
+	if err != nil {
+		return err
+	}
 	if err := a.ports.Replace(interfacesOf(&s.Network, a.log)); err != nil {
 		return fmt.Errorf("interface: %w", err)
+	}
+	if certificate != nil {
+		a.front.admin.SetCertificate(certificate)
 	}
 	a.calls.SetNegotiate(a.negotiateOptions(s))
 	a.limits.Change(func(v *limits.Values) { *v = s.Limits })
@@ -71,8 +78,6 @@ func unchangeable(old, new *settings.Settings) []string {
 		{"listen-tcp-ng", old.Control.NGTCP, new.Control.NGTCP},
 		{"listen-http", old.Control.HTTP, new.Control.HTTP},
 		{"listen-https", old.Control.HTTPS, new.Control.HTTPS},
-		{"https-cert", old.Control.HTTPSCert, new.Control.HTTPSCert},
-		{"https-key", old.Control.HTTPSKey, new.Control.HTTPSKey},
 		{"listen-cli", old.Control.CLI, new.Control.CLI},
 		{"listen-udp", old.Control.Legacy, new.Control.Legacy},
 		{"control-tos", old.Control.TOS, new.Control.TOS},
