@@ -92,6 +92,7 @@ func New(cfg Config) (*App, error) {
 		Log: log,
 		MOS: model(s.Media.MOS), RTCPInterval: s.Media.RTCPInterval, Report: a.exports.Reporter, Teardown: a.exports.teardown,
 		DTLSMTU: s.DTLS.MTU,
+		SSRCs:   reporting(s.Media.SSRCReporting),
 		Pion:    telemetry.PionFactory{Log: log},
 	})
 	if a.front, err = newFront(a, s); err != nil {

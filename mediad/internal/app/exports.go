@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/tandem-sbc/tandem/mediad/internal/call"
 	"github.com/tandem-sbc/tandem/mediad/internal/quality"
 	"github.com/tandem-sbc/tandem/mediad/internal/report"
 	"github.com/tandem-sbc/tandem/mediad/internal/settings"
@@ -83,6 +84,11 @@ func (r *exports) close() error {
 
 // model is what the option mos names. The names of later versions stand for the
 // kind of score that they compute.
+// reporting is what ssrc-reporting asks for.
+func reporting(name string) call.SSRCReporting {
+	return call.SSRCReporting{Table: name == "full" || name == "global", Lists: name == "full" || name == "inline"}
+}
+
 func model(name string) quality.Model {
 	if name == "LQ" {
 		return quality.LQ

@@ -45,11 +45,34 @@ func TestPlainCall(t *testing.T) {
 	stream := state.Tags["a"].Medias[0].Streams[0]
 	require.Equal(t, a.ssrc, stream.SSRC)
 	require.Equal(t, port(a.rtp), stream.Endpoint.Port)
+	require.Equal(t, []uint32{a.ssrc}, stream.IngressSSRCs)
+	require.Equal(t, []uint32{b.ssrc}, state.Tags["a"].Medias[0].EgressSSRCs)
+	require.Equal(t, state.Tags["b"].Medias[0].Streams[0].Stats.Packets, stream.StatsOut.Packets)
+	require.Equal(t, state.Created, state.CreatedTS/1e6)
+	require.Equal(t, stream.Stats.Packets, state.SSRC[a.ssrc].Packets)
 
 	reply := d.delete(&ng.Request{CallID: "call", FromTag: "a"})
 	require.Empty(t, reply.Warning)
 	require.Equal(t, stream.Stats, reply.Call.Tags["a"].Medias[0].Streams[0].Stats)
 	require.Equal(t, string(ng.ReasonNoMatchingTags), d.delete(&ng.Request{CallID: "call"}).Warning)
+}
+
+func TestSSRCReporting(t *testing.T) {
+	for word, want := range map[string]struct{ table, lists int }{"full": {2, 1}, "global": {2, 0}, "inline": {0, 1}, "none": {0, 0}} {
+		t.Run(word, func(t *testing.T) {
+			d := startDaemon(t, func(s *settings.Settings) { s.Media.SSRCReporting = word })
+			a, b := newPhone(t, "127.0.0.1"), newPhone(t, "127.0.0.1")
+			connectPhones(d, a, b, nil)
+			talk(t, a, b)
+			state := d.query("call")
+			media := state.Tags["b"].Medias[0]
+			require.Len(t, state.SSRC, want.table)
+			require.Len(t, media.IngressSSRCs, want.lists)
+			require.Len(t, media.Streams[0].EgressSSRCs, want.lists)
+			require.Equal(t, b.ssrc, media.Streams[0].SSRC)
+			d.delete(&ng.Request{CallID: "call"})
+		})
+	}
 }
 
 func TestSDESInAllCombinations(t *testing.T) {

@@ -101,6 +101,7 @@ func unchangeable(old, new *settings.Settings) []string {
 		{"dtmf-log-dest, graphite, homer, b2b-url", old.Export, new.Export},
 		{"rtcp-interval", old.Media.RTCPInterval, new.Media.RTCPInterval},
 		{"mos", old.Media.MOS, new.Media.MOS},
+		{"ssrc-reporting", old.Media.SSRCReporting, new.Media.SSRCReporting},
 	} {
 		if !reflect.DeepEqual(o.old, o.new) {
 			names = append(names, o.name)

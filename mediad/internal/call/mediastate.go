@@ -11,9 +11,13 @@ import (
 	"github.com/tandem-sbc/tandem/pkg/sdp"
 )
 
-// qualityState is the part "SSRC" of a reply.
-func (c *Call) qualityState() map[uint32]*ng.SSRCState {
+// sourcesState is the part "SSRC" of a reply: what has been received of each
+// source, and how well its peer has.
+func (c *Call) sourcesState() map[uint32]*ng.SSRCState {
 	out := make(map[uint32]*ng.SSRCState)
+	if !c.registry.cfg.SSRCs.Table {
+		return out
+	}
 	for _, s := range c.quality.Summaries() {
 		average := mosOf(s.Average)
 		average.Samples, average.ReportedAt = s.Samples, 0
@@ -25,6 +29,38 @@ func (c *Call) qualityState() map[uint32]*ng.SSRCState {
 		out[s.SSRC] = &ng.SSRCState{
 			CumulativeLoss: int64(s.Lost), AverageMOS: &average, LowestMOS: &lowest, HighestMOS: &highest, Progression: progression,
 		}
+	}
+	for _, p := range c.parties {
+		for _, m := range p.present.medias {
+			for _, s := range m.sources() {
+				if out[s.SSRC] == nil {
+					out[s.SSRC] = &ng.SSRCState{CumulativeLoss: s.Lost}
+				}
+				o := out[s.SSRC]
+				o.Packets, o.Bytes = s.Packets, s.Bytes
+				o.LastRTPTimestamp, o.LastRTPSeq = s.LastTimestamp, s.LastSequence
+			}
+		}
+	}
+	return out
+}
+
+// sources are those that the party sends the media with.
+func (m *media) sources() []flow.SourceStatistics {
+	if m.pair == nil || m.side.Local.Raw {
+		return nil
+	}
+	return m.streams[componentRTP].Statistics().Sources
+}
+
+// ssrcs lists the sources of a media, nil if there is none.
+func (m *media) ssrcs() []uint32 {
+	if m == nil {
+		return nil
+	}
+	var out []uint32
+	for _, s := range m.sources() {
+		out = append(out, s.SSRC)
 	}
 	return out
 }
@@ -41,12 +77,15 @@ type view struct {
 	*media
 	party  *party
 	peer   *media // at the other end, nil if there is none
+	heard  *media // what the party hears, nil if nothing
+	lists  bool   // the sources are listed
 	agreed bool   // by an answer
 	muxed  bool   // RTP and RTCP share the first port, or will unless an answer denies it
 }
 
-func (p *party) view(i int) view {
-	v := view{media: p.present.medias[i], party: p, agreed: p.present.agreed}
+func (c *Call) view(p *party, i int) view {
+	v := view{media: p.present.medias[i], party: p, agreed: p.present.agreed, lists: c.registry.cfg.SSRCs.Lists}
+	v.heard = c.speaker(p, v.media)
 	if p.peer != nil && i < len(p.peer.present.medias) {
 		v.peer = p.peer.present.medias[i]
 	}
@@ -63,6 +102,9 @@ func (v view) state(index int, sum *ng.CallState) ng.MediaState {
 	side := &v.side
 	s := ng.MediaState{
 		Index: index + 1, Type: side.Remote.Type, Protocol: side.Local.Protocol, Codec: v.codec(), Flags: v.flags(),
+	}
+	if v.lists {
+		s.IngressSSRCs, s.EgressSSRCs = v.ssrcs(), v.heard.ssrcs()
 	}
 	if !v.known() && v.peer != nil {
 		s.Type = v.peer.side.Remote.Type
@@ -102,11 +144,15 @@ func (v view) stream(component int, stream *flow.Stream, st flow.Statistics) ng.
 		LocalPort: int(local.Port()), LocalAddress: local.Addr().String(), Family: familyName(local.Addr()),
 		Endpoint: endpointState(current), AdvertisedEndpoint: endpointState(signalled),
 		CryptoSuite: v.suite(component), Flags: v.streamFlags(component, stream),
-		LastPacket: st.LastPacket.Unix(), SSRC: st.SSRC,
-		Stats: counters(st),
+		LastPacket: st.LastPacket.Unix(), LastUserPacket: st.LastPacket.Unix(), SSRC: st.SSRC,
+		Stats:    counters(st),
+		StatsOut: ng.Counters{Packets: st.PacketsOut, Bytes: st.BytesOut, Errors: st.ErrorsOut},
+	}
+	if v.lists && component == componentRTP {
+		s.IngressSSRCs, s.EgressSSRCs = v.ssrcs(), v.heard.ssrcs()
 	}
 	if st.LastPacket.IsZero() { // then it is when the port was opened
-		s.LastPacket = stream.Opened().Unix()
+		s.LastPacket, s.LastUserPacket = stream.Opened().Unix(), 0
 	}
 	return s
 }

@@ -33,8 +33,15 @@ type Config struct {
 	RTCPInterval time.Duration         // between RTCP reports of our own
 	Report       *report.Reporter      // what the outside is told; nil = nothing
 	Teardown     *teardown.Caller      // asks the SIP server to end calls that time out; nil = nobody asks
+	SSRCs        SSRCReporting         // what query and delete tell of synchronization sources
 	DTLSMTU      int                   // of handshakes, in bytes; 0 = that of package secure
 	Pion         logging.LoggerFactory // for the libraries; nil = silence
+}
+
+// SSRCReporting is where replies tell of synchronization sources (ssrc-reporting).
+type SSRCReporting struct {
+	Table bool // in one table of the call
+	Lists bool // beside each stream
 }
 
 // tick is how often timers are looked at.

@@ -45,8 +45,9 @@ func (c *Call) stateLocked(wanted map[*party]bool) *ng.CallState {
 	s := &ng.CallState{
 		Created:    c.created.Unix(),
 		CreatedUS:  int64(c.created.Nanosecond() / 1000),
+		CreatedTS:  c.created.UnixMicro(),
 		LastSignal: c.lastSignal.Unix(),
-		SSRC:       c.qualityState(),
+		SSRC:       c.sourcesState(),
 		Tags:       make(map[string]*ng.TagState),
 	}
 	names := c.names()
@@ -82,7 +83,7 @@ func (c *Call) partyState(p *party, sum *ng.CallState) *ng.TagState {
 		t.Subscribers = append(t.Subscribers, ng.Subscription{Tag: s.listener.tag, Type: s.kind()})
 	}
 	for i := range p.present.medias {
-		t.Medias = append(t.Medias, p.view(i).state(i, sum))
+		t.Medias = append(t.Medias, c.view(p, i).state(i, sum))
 	}
 	return t
 }

@@ -170,7 +170,7 @@ func mediaOptions() []option {
 		{long: "reject-invalid-sdp", isBool: true, set: toBool(func(s *Settings) *bool { return &s.Media.RejectInvalidSDP })},
 		{long: "rtcp-interval", set: setRTCPInterval},
 		{long: "mos", set: toChoice(func(s *Settings) *string { return &s.Media.MOS }, "CQ", "LQ", "G.107", "G.107.2", "legacy")},
-		{long: "ssrc-reporting", effect: onlyOneThing, set: checkChoice("full", "inline", "global", "none")},
+		{long: "ssrc-reporting", set: toChoice(func(s *Settings) *string { return &s.Media.SSRCReporting }, "full", "inline", "global", "none")},
 		{long: "measure-rtp", isBool: true, effect: onlyOneThing, set: checkBool},
 	}
 }

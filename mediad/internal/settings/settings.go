@@ -132,6 +132,7 @@ type Media struct {
 	RejectInvalidSDP bool                // reject-invalid-sdp
 	RTCPInterval     time.Duration       // rtcp-interval; between RTCP reports of our own
 	MOS              string              // mos: CQ, LQ, G.107, G.107.2 or legacy
+	SSRCReporting    string              // ssrc-reporting: full, inline, global or none
 }
 
 // Values of DTLS.CertCipher.
@@ -189,7 +190,7 @@ func Defaults() Settings {
 			DeleteDelay:   30 * time.Second,
 			MaxSessions:   -1,
 		},
-		Media:  Media{EndpointLearning: ng.LearningHeuristic, RTCPInterval: 5 * time.Second, MOS: "CQ"},
+		Media:  Media{EndpointLearning: ng.LearningHeuristic, RTCPInterval: 5 * time.Second, MOS: "CQ", SSRCReporting: "full"},
 		DTLS:   DTLS{CertCipher: CipherECDSA, RSAKeySize: 2048, MTU: 1200},
 		Export: Export{GraphiteInterval: time.Second, HomerProtocol: "udp", HomerID: 2001, HomerNGProtocol: 0x3d},
 	}
