@@ -65,7 +65,8 @@ type Engine struct {
 	free    []uint32 // slots that were used, the one of longest ago first
 	unused  uint32   // slots from here on never were
 	entries int
-	past    Numbers // of streams that are gone
+	waiting []*record // for a slot
+	past    Numbers   // of streams that are gone
 }
 
 var _ engine.Engine = (*Engine)(nil)
@@ -135,7 +136,7 @@ func (e *Engine) Carrier(s *flow.Stream) (carrier, reason string) {
 	switch {
 	case r == nil:
 		_, reason, _ = s.Shortcut()
-	case r.installed:
+	case r.installed():
 		return name, ""
 	default:
 		reason = r.reason
@@ -149,7 +150,7 @@ func (e *Engine) Attach(streams ...*flow.Stream) error {
 	e.mu.Lock()
 	for _, s := range streams {
 		if e.records[s] == nil {
-			e.records[s] = &record{stream: s, reason: "not looked at yet"}
+			e.records[s] = &record{stream: s, reason: whySoon}
 			s.Watch(e)
 		}
 	}
@@ -196,8 +197,8 @@ func (e *Engine) Numbers() Numbers {
 	n := e.past
 	n.Entries = e.entries
 	for _, r := range e.records {
-		if r.carry != nil {
-			m := r.Moved()
+		if r.entry != nil {
+			m := r.entry.Moved()
 			n.Packets += m.Packets
 			n.Bytes += m.Bytes
 		}

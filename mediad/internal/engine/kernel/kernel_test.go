@@ -67,7 +67,7 @@ func (p *phone) send(b []byte, to netip.AddrPort) {
 // next is the packet that comes within two seconds.
 func (p *phone) next() ([]byte, netip.AddrPort) {
 	p.t.Helper()
-	b := make([]byte, 2048)
+	b := make([]byte, 8192)
 	require.NoError(p.t, p.conn.SetReadDeadline(time.Now().Add(2*time.Second)))
 	n, from, err := p.conn.ReadFromUDPAddrPort(b)
 	require.NoError(p.t, err)
@@ -97,16 +97,12 @@ func (p *phone) silent() {
 
 // call is two phones with our two ports between them.
 type call struct {
-	t            *testing.T
-	engine       *Engine
-	alice, bob   *phone
-	toA, toB     *flow.Stream // our ports that face them
-	closed       bool
-	routeA       flow.Route // of what alice sends
-	routeB       flow.Route
-	started      time.Time
-	ports        []interface{ Close() error }
-	withoutClose bool
+	t          *testing.T
+	engine     *Engine
+	alice, bob *phone
+	toA, toB   *flow.Stream // our ports that face them
+	routeA     flow.Route   // of what alice sends
+	routeB     flow.Route
 }
 
 func newEngine(t *testing.T, cfg Config) *Engine {

@@ -14,6 +14,9 @@ import (
 // own is set in a test process that has a network namespace of its own.
 const own = "K_NAMESPACE"
 
+// child is set in a process that a test has started; it says what for.
+const child = "K_CHILD"
+
 // TestMain runs the integration tests in a network namespace that nobody else is in and that ends with the process.
 func TestMain(m *testing.M) {
 	if !integration {
@@ -35,7 +38,7 @@ func TestMain(m *testing.M) {
 	if err == nil {
 		err = netlink.LinkSetUp(lo)
 	}
-	if err != nil {
+	if err != nil && os.Getenv(child) == "" {
 		fmt.Fprintln(os.Stderr, "lo:", err)
 		os.Exit(1)
 	}

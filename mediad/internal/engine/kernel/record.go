@@ -1,7 +1,6 @@
 package kernel
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -18,33 +17,40 @@ const (
 	whyFull    = "the kernel's table is full"
 	whyRoute   = "no route to the destination"
 	whyRefused = "the kernel has refused"
+	whySoon    = "about to go to the kernel"
 )
 
 // record is what the engine knows of an attached stream. Engine.mu guards it.
 type record struct {
-	engine *Engine
 	stream *flow.Stream
 	reason string // why it is not in the kernel
-
-	dirty     bool
-	installed bool
-	shortcut  flow.Shortcut // in the kernel, or the last one that was
-	route     forwardRoute
-	since     time.Time // when the RTP source was last exchanged
-
-	carry *flow.Carry // nil until the stream is in the kernel for the first time; slot is valid with it
-	slot  uint32
+	dirty  bool
+	waits  bool   // for room
+	entry  *entry // nil until it is there for the first time
 
 	// to are the streams that the shortcut depends on, from those whose shortcuts depend on this stream.
 	to, from []*record
 }
 
+// entry is what the kernel knows of a stream, or knew last.
+type entry struct {
+	engine    *Engine
+	slot      uint32
+	carry     *flow.Carry
+	installed bool
+	shortcut  flow.Shortcut
+	route     forwardRoute
+	since     time.Time // when the RTP source was last exchanged
+}
+
+func (r *record) installed() bool { return r.entry != nil && r.entry.installed }
+
 // Moved is what the kernel has moved; flow.Meter.
-func (r *record) Moved() flow.Moved {
-	c := r.engine.program.count(r.slot)
+func (n *entry) Moved() flow.Moved {
+	c := n.engine.program.count(n.slot)
 	position := atomic.LoadUint64(&c.Position)
 	return flow.Moved{
-		Packets: atomic.LoadUint64(&c.Packets), Bytes: atomic.LoadUint64(&c.Bytes), Last: r.engine.epoch.time(atomic.LoadUint64(&c.Last)),
+		Packets: atomic.LoadUint64(&c.Packets), Bytes: atomic.LoadUint64(&c.Bytes), Last: n.engine.epoch.time(atomic.LoadUint64(&c.Last)),
 		PayloadType:  uint8(atomic.LoadUint32(&c.Type)),
 		LastSequence: uint32(position >> 32), LastTimestamp: uint32(position),
 	}
@@ -176,8 +182,8 @@ func (e *Engine) decide(r *record, now time.Time) bool {
 		r.reason = reason
 		return true
 	}
-	another := r.carry != nil && sc.SSRC != r.shortcut.SSRC
-	if another && now.Sub(r.since) < interval {
+	another := r.entry != nil && sc.SSRC != r.entry.shortcut.SSRC
+	if another && now.Sub(r.entry.since) < interval {
 		return false
 	}
 	route, err := e.compile(&sc)
@@ -185,75 +191,70 @@ func (e *Engine) decide(r *record, now time.Time) bool {
 	case err != nil:
 		e.takeOut(r)
 		r.reason = whyRoute
-	case r.installed && !another && r.same(route):
-	case r.carry == nil && !e.takeSlot(r):
+		return true
+	case r.entry == nil && !e.takeSlot(r):
 		r.reason = whyFull
-	default:
-		if another {
-			r.since = now
-			e.takeOut(r)
-		}
-		e.install(r, sc, route)
+		return true
 	}
+	route.Slot = r.entry.slot
+	if r.installed() && !another && route == r.entry.route {
+		return true
+	}
+	if another {
+		r.entry.since = now
+		e.takeOut(r)
+	}
+	e.install(r, sc, route)
 	return true
-}
-
-// same reports whether a route is the one in the kernel.
-func (r *record) same(route forwardRoute) bool {
-	route.Slot = r.slot
-	return route == r.route
 }
 
 // install begins or changes an entry.
 func (e *Engine) install(r *record, sc flow.Shortcut, route forwardRoute) {
-	route.Slot = r.slot
-	if !r.installed {
-		count := e.program.count(r.slot)
+	n := r.entry
+	if !n.installed {
+		count := e.program.count(n.slot)
 		atomic.StoreUint64(&count.Position, uint64(sc.LastSequence)<<32|uint64(sc.LastTimestamp))
-		if r.shortcut.SSRC != sc.SSRC {
+		if n.shortcut.SSRC != sc.SSRC {
 			atomic.StoreUint32(&count.Clock, 0)
 			atomic.StoreUint32(&count.Jitter, 0)
 		}
 	}
-	r.carry.Begin(sc)
+	n.carry.Begin(sc)
 	if err := e.program.install(sc.Local, &route); err != nil {
 		e.takeOut(r)
-		r.carry.Pause()
+		n.carry.Pause()
 		r.reason = whyRefused
-		if errors.Is(err, unix.E2BIG) {
-			r.reason = whyFull
-		}
 		e.tell(fmt.Errorf("kernel: install: %w", err))
 		return
 	}
-	if !r.installed {
+	if !n.installed {
 		e.entries++
 	}
-	r.installed, r.shortcut, r.route, r.reason = true, sc, route, ""
+	n.installed, n.shortcut, n.route, r.reason = true, sc, route, ""
 }
 
 // takeOut removes the entry of a stream, if there is one: what arrives from now on goes up.
 func (e *Engine) takeOut(r *record) {
-	if !r.installed {
+	if !r.installed() {
 		return
 	}
-	if err := e.program.remove(r.shortcut.Local); err != nil {
+	if err := e.program.remove(r.entry.shortcut.Local); err != nil {
 		e.tell(fmt.Errorf("kernel: remove: %w", err))
 	}
-	r.carry.Pause()
-	r.installed, r.reason = false, "about to go to the kernel"
+	r.entry.carry.Pause()
+	r.entry.installed, r.reason = false, whySoon
 	e.entries--
 }
 
 // drop forgets a stream.
 func (e *Engine) drop(r *record) {
 	e.takeOut(r)
-	if r.carry != nil {
-		r.carry.Close()
-		m := r.Moved()
+	if n := r.entry; n != nil {
+		n.carry.Close()
+		m := n.Moved()
 		e.past.Packets += m.Packets
 		e.past.Bytes += m.Bytes
-		e.free = append(e.free, r.slot)
+		e.free = append(e.free, n.slot)
 	}
 	for _, to := range r.to {
 		to.from = remove(to.from, r)
@@ -263,23 +264,37 @@ func (e *Engine) drop(r *record) {
 	}
 	r.stream.Watch(nil)
 	delete(e.records, r.stream)
+	for len(e.waiting) > 0 && len(e.free) > 0 {
+		next := e.waiting[0]
+		e.waiting = e.waiting[1:]
+		next.waits = false
+		if e.records[next.stream] == next {
+			e.soil(next)
+			return
+		}
+	}
 }
 
 // takeSlot finds room for the counters of a stream, which it keeps as long as it is attached.
 func (e *Engine) takeSlot(r *record) bool {
+	n := &entry{engine: e}
 	switch {
 	case int(e.unused) < e.cfg.Capacity:
-		r.slot = e.unused
+		n.slot = e.unused
 		e.unused++
 	case len(e.free) > 0:
-		r.slot = e.free[0]
+		n.slot = e.free[0]
 		e.free = e.free[1:]
 	default:
+		if !r.waits {
+			r.waits = true
+			e.waiting = append(e.waiting, r)
+		}
 		return false
 	}
-	e.program.reset(r.slot)
-	r.engine = e
-	r.carry = r.stream.NewCarry(r)
+	e.program.reset(n.slot)
+	n.carry = r.stream.NewCarry(n)
+	r.entry = n
 	return true
 }
 
