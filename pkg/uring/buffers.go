@@ -66,7 +66,7 @@ func (r *Ring) Provide(count, size, slack int) (*Buffers, error) {
 	_, _, errno := unix.Syscall6(unix.SYS_IO_URING_REGISTER, uintptr(r.fd), registerBufferRing, uintptr(unsafe.Pointer(&reg)), 1, 0, 0)
 	if errno != 0 {
 		err = fmt.Errorf("uring: register buffers: %w", errno)
-		if errno == unix.EINVAL {
+		if errno == unix.EINVAL || errno == unix.ENOMEM { // no such thing before 5.19; RLIMIT_MEMLOCK
 			err = fmt.Errorf("%w: register buffers: %w", ErrUnsupported, errno)
 		}
 		return nil, errors.Join(err, b.release())

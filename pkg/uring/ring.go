@@ -73,13 +73,14 @@ func (c Completion) Err() error {
 }
 
 // Open makes a ring with room for the given numbers of requests and completions, which are rounded up to powers of two. More
-// completions than that are not lost, but cost more. The error wraps ErrUnsupported if the machine does not have what it takes.
+// completions than that are not lost, but cost more. The rings count as locked memory of an unprivileged user (RLIMIT_MEMLOCK). The error
+// wraps ErrUnsupported if the machine does not have or allow what it takes.
 func Open(requests, completions uint32) (*Ring, error) {
 	p := params{flags: setupCQSize | setupClamp | setupSubmitAll | setupSingleIssuer | setupDeferTaskrun, cqEntries: completions}
 	fd, _, errno := unix.Syscall(unix.SYS_IO_URING_SETUP, uintptr(requests), uintptr(unsafe.Pointer(&p)), 0)
 	switch errno {
 	case 0:
-	case unix.ENOSYS, unix.EPERM, unix.EACCES, unix.EINVAL: // no such call, forbidden (sysctl or seccomp), flags unknown
+	case unix.ENOSYS, unix.EPERM, unix.EACCES, unix.EINVAL, unix.ENOMEM: // no such call, forbidden (sysctl or seccomp), flags unknown, RLIMIT_MEMLOCK
 		return nil, fmt.Errorf("%w: io_uring_setup: %w", ErrUnsupported, errno)
 	default:
 		return nil, fmt.Errorf("uring: io_uring_setup: %w", errno)

@@ -245,10 +245,16 @@ func (r *ring) received(n uint32, c uring.Completion, now time.Time) {
 	case p.ending:
 		r.free(n)
 	case err == unix.EBADF, err == unix.ENOTSOCK, err == unix.EINVAL, err == unix.EFAULT:
-		panic(fmt.Sprintf("sockets: receive: %v", err)) // only a fault of the program leads here
+		r.fault(p.stream, err)
 	default: // no buffer, an ICMP error of an earlier send, an empty datagram
 		r.unarmed = append(r.unarmed, n)
 	}
+}
+
+// fault tells that a socket cannot be read, which only a fault of the program leads to. Its stream stays deaf.
+func (r *ring) fault(s *flow.Stream, err error) {
+	defer r.out.survive(s)
+	panic(fmt.Errorf("sockets: receive on %s: %w", s.LocalAddr(), err))
 }
 
 func (r *ring) handle(s *flow.Stream, m *uring.Message, now time.Time) {

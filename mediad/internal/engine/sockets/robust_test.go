@@ -320,6 +320,25 @@ func TestRingIsChosen(t *testing.T) {
 	}
 }
 
+// TestClosedSocket: a stream whose socket is closed while it is read or before is told as a fault, and the others go on.
+func TestClosedSocket(t *testing.T) {
+	needRing(t)
+	said := make(chan any, 10)
+	e, err := New(Config{Ring: On, Workers: 1, OnPanic: func(v any, _ []byte) { said <- v }})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, e.Close()) }()
+	p := newPhone(t, "127.0.0.2")
+	streams := listenStreams(t, 4, 0, p.addr())
+	require.NoError(t, streams[0].Port().Close())
+	require.NoError(t, e.Attach(streams...))
+	require.ErrorIs(t, (<-said).(error), unix.EBADF)
+	pkt := rtpPacket(t, 1, 1, "undisturbed")
+	p.send(t, pkt, streams[2].LocalAddr())
+	p.expect(t, pkt)
+	e.Detach(streams[0])
+	closeAll(t, e, streams[1:])
+}
+
 // TestForbiddenRing: where the machine forbids io_uring, as containers do, Auto takes epoll and says why, and On fails.
 func TestForbiddenRing(t *testing.T) {
 	const variable = "TANDEM_SOCKETS_FORBIDDEN"

@@ -1,0 +1,30 @@
+package sockets
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestPace(t *testing.T) {
+	var p pace
+	now := time.Now()
+	turns := func(count, packets int, every time.Duration) {
+		for range count {
+			now = now.Add(every)
+			p.note(packets, now)
+		}
+	}
+	require.False(t, p.busy())
+	turns(100, 1, 100*time.Microsecond) // 10,000 a second
+	require.False(t, p.busy())
+	turns(100, 5, 100*time.Microsecond)
+	require.True(t, p.busy())
+	turns(1, 50, time.Second) // a silence, however much ends it
+	require.False(t, p.busy())
+	turns(1000, 1, 20*time.Microsecond)
+	require.True(t, p.busy())
+	turns(200, 1, 200*time.Microsecond)
+	require.False(t, p.busy())
+}
