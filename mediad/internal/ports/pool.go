@@ -3,7 +3,6 @@ package ports
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"sync"
@@ -55,16 +54,9 @@ type pool struct {
 	open       Opener
 	quarantine time.Duration
 
-	mu   sync.Mutex
-	free []int // free slots in no order; allocation takes a random one
-	rest []resting
-	used int
-	last int // slot that was bound last; -1 = none yet
-}
-
-type resting struct {
-	slot  int
-	until time.Time
+	mu    sync.Mutex
+	slots *slots
+	last  int // slot that was bound last; -1 = none yet
 }
 
 func newPool(a Address, opt Options) (*pool, error) {
@@ -83,12 +75,11 @@ func newPool(a Address, opt Options) (*pool, error) {
 	if p.quarantine == 0 {
 		p.quarantine = defaultQuarantine
 	}
-	for slot := range total {
-		if even := p.first + uint16(2*slot); !excluded(a.Exclude, even) && !excluded(a.Exclude, even+1) {
-			p.free = append(p.free, slot)
-		}
-	}
-	if len(p.free) == 0 {
+	p.slots = newSlots(total, func(slot int) bool {
+		even := p.first + uint16(2*slot)
+		return !excluded(a.Exclude, even) && !excluded(a.Exclude, even+1)
+	})
+	if p.slots.total == 0 {
 		return nil, fmt.Errorf("ports: all ports %d–%d of %s are excluded", a.Min, a.Max, a.Local)
 	}
 	return p, nil
@@ -126,21 +117,7 @@ func (p *pool) allocate(now time.Time) (*Pair, error) {
 func (p *pool) take(now time.Time) (int, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.wakeLocked(now)
-	if len(p.free) == 0 && len(p.rest) > 0 {
-		p.free = append(p.free, p.rest[0].slot)
-		p.rest = p.rest[1:]
-	}
-	if len(p.free) == 0 {
-		return 0, false
-	}
-	i := rand.IntN(len(p.free))
-	slot := p.free[i]
-	last := len(p.free) - 1
-	p.free[i] = p.free[last]
-	p.free = p.free[:last]
-	p.used++
-	return slot, true
+	return p.slots.take(now)
 }
 
 func (p *pool) bound(slot int) {
@@ -153,19 +130,7 @@ func (p *pool) bound(slot int) {
 func (p *pool) exhausted() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.free)+len(p.rest) == 0
-}
-
-// wakeLocked frees the slots whose rest is over.
-func (p *pool) wakeLocked(now time.Time) {
-	n := 0
-	for n < len(p.rest) && !now.Before(p.rest[n].until) {
-		p.free = append(p.free, p.rest[n].slot)
-		n++
-	}
-	if n > 0 {
-		p.rest = append(p.rest[:0], p.rest[n:]...)
-	}
+	return p.slots.used == p.slots.total
 }
 
 // restore frees slots that could not be bound.
@@ -175,23 +140,23 @@ func (p *pool) restore(slots []int) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.free = append(p.free, slots...)
-	p.used -= len(slots)
+	for _, slot := range slots {
+		p.slots.untake(slot)
+	}
 }
 
 func (p *pool) release(slot int, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.used--
-	p.wakeLocked(now)
-	p.rest = append(p.rest, resting{slot, now.Add(p.quarantine)})
+	p.slots.wake(now)
+	p.slots.release(slot, now.Add(p.quarantine))
 }
 
 func (p *pool) stats(now time.Time) Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.wakeLocked(now)
-	st := Stats{Total: len(p.free) + len(p.rest) + p.used, Used: p.used, Rest: len(p.rest)}
+	p.slots.wake(now)
+	st := Stats{Total: p.slots.total, Used: p.slots.used, Rest: p.slots.rest.len()}
 	if p.last >= 0 {
 		st.Last = p.first + uint16(2*p.last)
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -88,7 +89,7 @@ func (e *Engine) find(local netip.AddrPort) *flow.Stream {
 	return nil
 }
 
-// OpenPair opens two neighbouring ports (ports.Opener). Only the first pair of an address costs system calls.
+// OpenPair opens two neighbouring ports (ports.Opener). Only the first pair of an address and the first in a second cost system calls.
 func (e *Engine) OpenPair(addr netip.Addr, even uint16) (rtp, rtcp udp.Port, err error) {
 	if even == 0 || even%2 != 0 {
 		return nil, nil, fmt.Errorf("%w: port %d is not even", udp.ErrInvalidAddress, even)
@@ -104,7 +105,7 @@ func (e *Engine) OpenPair(addr netip.Addr, even uint16) (rtp, rtcp udp.Port, err
 		numbers.Store(new(page))
 	}
 	seats := numbers.Load()[even&0xff:]
-	if seats[0].Load() != nil || seats[1].Load() != nil {
+	if seats[0].Load() != nil || seats[1].Load() != nil || e.takenLocked(addr, even) || e.takenLocked(addr, even+1) {
 		return nil, nil, fmt.Errorf("steer: port %d or %d of %s: %w", even, even+1, addr, unix.EADDRINUSE)
 	}
 	pair := &[2]port{{engine: e, address: a, number: even}, {engine: e, address: a, number: even + 1}}
@@ -114,6 +115,18 @@ func (e *Engine) OpenPair(addr netip.Addr, even uint16) (rtp, rtcp udp.Port, err
 	}
 	a.open += len(pair)
 	return &pair[0], &pair[1], nil
+}
+
+// takenLocked reports whether a socket of somebody else has a port. Nothing tells when one is bound, so the host is looked at anew when
+// the last look is a while ago.
+func (e *Engine) takenLocked(addr netip.Addr, number uint16) bool {
+	if now := time.Now(); now.Sub(e.looked) >= lookEvery {
+		if host, err := udp.ReadHostPorts(); err == nil { // it worked in New
+			e.host = host
+		}
+		e.looked = now
+	}
+	return e.host.Has(netip.AddrPortFrom(addr, number))
 }
 
 // addressLocked finds a local address, or makes it known to the program.

@@ -25,6 +25,8 @@ var errClosed = fmt.Errorf("steer: %w", engine.ErrClosed)
 const (
 	// defaultAddresses is the number of local addresses that are provided for; each takes 64 KiB of the kernel's memory.
 	defaultAddresses = 32
+	// lookEvery is how often the host's other sockets are looked up, when ports are opened.
+	lookEvery = time.Second
 	// maxWorkers is what the program can tell apart.
 	maxWorkers = 255
 )
@@ -57,6 +59,8 @@ type Engine struct {
 	mu     sync.Mutex // guards what follows, and that ports come and go
 	closed bool
 	err    error // of Close
+	host   *udp.HostPorts
+	looked time.Time // when host was read
 }
 
 var _ engine.Engine = (*Engine)(nil)
@@ -89,6 +93,10 @@ func New(cfg Config) (*Engine, error) {
 
 func (e *Engine) open(workers int, onPanic func(any, []byte)) error {
 	var err error
+	if e.host, err = udp.ReadHostPorts(); err != nil {
+		return err
+	}
+	e.looked = time.Now()
 	if e.program, err = loadProgram(workers, e.capacity); err != nil {
 		return err
 	}

@@ -18,8 +18,6 @@ import (
 	"github.com/tandem-sbc/tandem/mediad/internal/flow"
 )
 
-func roles() map[string]func() error { return nil }
-
 func TestExam(t *testing.T) {
 	exam.Run(t, func(t *testing.T, workers int, onPanic func(any, []byte)) engine.Engine {
 		e, err := New(Config{Workers: workers, OnPanic: onPanic})

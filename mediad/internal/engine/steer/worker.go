@@ -48,33 +48,35 @@ type worker struct {
 	lose    func(place int, err error)
 }
 
-func newWorker(e *Engine, number int, onPanic func(value any, stack []byte)) (w *worker, err error) {
-	w = &worker{
+func newWorker(e *Engine, number int, onPanic func(value any, stack []byte)) (*worker, error) {
+	w := &worker{
 		engine: e, number: uint8(number), epoll: -1, wake: -1, onPanic: onPanic,
 		reader: udp.NewIntakeReader(readBatch, flow.PacketSize-secure.Overhead, secure.Overhead),
 		batch:  flow.NewBatch(), strays: make([]int, 0, readBatch),
 	}
 	w.lose = func(place int, _ error) { w.lost[place] = true }
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, w.release())
-		}
-	}()
+	if err := w.open(); err != nil {
+		return nil, errors.Join(err, w.release())
+	}
+	return w, nil
+}
+
+func (w *worker) open() (err error) {
 	if w.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
-		return nil, fmt.Errorf("epoll: %w", err)
+		return fmt.Errorf("epoll: %w", err)
 	}
 	if w.wake, err = unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC); err != nil {
-		return nil, fmt.Errorf("eventfd: %w", err)
+		return fmt.Errorf("eventfd: %w", err)
 	}
 	if err = w.watch(w.wake, wakeToken); err != nil {
-		return nil, err
+		return err
 	}
 	for family := range w.intakes {
 		if err = w.openFamily(family); err != nil && !(missing(err) && family == 1) {
-			return nil, err
+			return err
 		}
 	}
-	return w, nil
+	return nil
 }
 
 func (w *worker) openFamily(family int) (err error) {
