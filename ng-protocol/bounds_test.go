@@ -72,7 +72,7 @@ func TestBencodeBounds(t *testing.T) {
 		{"integer of many digits", "d1:ai" + strings.Repeat("1", 1000) + "ee", false},
 		{"only the start", "d", false},
 	} {
-		_, _, err := decodeDictionary([]byte(c.body), true)
+		_, _, err := new(Decoder).dictionary([]byte(c.body), true)
 		if (err == nil) != c.ok {
 			t.Errorf("%s: error %v, want ok=%v", c.name, err, c.ok)
 		}
@@ -105,7 +105,7 @@ func TestJSONBounds(t *testing.T) {
 		{"unterminated", `{"command":"ping"`, ReasonBadJSON},
 		{"only the start", `{`, ReasonBadJSON},
 	} {
-		_, format, err := decodeDictionary([]byte(c.body), true)
+		_, format, err := new(Decoder).dictionary([]byte(c.body), true)
 		if !errors.Is(err, c.want) || (c.want == nil && err != nil) {
 			t.Errorf("%s: error %v, want %v", c.name, err, c.want)
 		}

@@ -1,12 +1,14 @@
 package ng
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
+	"sync"
 
 	"github.com/zeebo/bencode"
 )
@@ -37,8 +39,17 @@ func SplitCookie(message []byte) (cookie, body []byte, err error) {
 // DecodeRequest decodes the body of a request. On error it wraps the Reason
 // that the client is to be told; the Format is valid nevertheless. Unknown
 // keys, flags and values are no error; they are listed in Request.Unknown.
-func DecodeRequest(body []byte) (*Request, Format, error) {
-	m, format, err := decodeDictionary(body, true)
+func DecodeRequest(body []byte) (*Request, Format, error) { return new(Decoder).Request(body) }
+
+// Decoder decodes one body after the other with less garbage than single calls
+// make. The zero value is ready. It is safe for concurrent use.
+type Decoder struct {
+	readers sync.Pool // *bufio.Reader; each is far bigger than most messages
+}
+
+// Request is DecodeRequest.
+func (d *Decoder) Request(body []byte) (*Request, Format, error) {
+	m, format, err := d.dictionary(body, true)
 	if err != nil {
 		return nil, format, err
 	}
@@ -46,11 +57,24 @@ func DecodeRequest(body []byte) (*Request, Format, error) {
 	return req, format, err
 }
 
+// bencode decodes what has passed the bounds check.
+func (d *Decoder) bencode(body []byte, into any) error {
+	r, ok := d.readers.Get().(*bufio.Reader)
+	if !ok {
+		r = bufio.NewReader(nil)
+	}
+	r.Reset(bytes.NewReader(body))
+	err := bencode.NewDecoder(r).Decode(into) // reads from r itself, as it is big enough
+	r.Reset(nil)
+	d.readers.Put(r)
+	return err
+}
+
 // DecodeReply decodes the body of a reply to command. The daemon's refusals are
 // replies too (*Failure, *LoadLimit); an error means that the reply could not be
 // understood.
 func DecodeReply(command Command, body []byte) (Reply, error) {
-	m, _, err := decodeDictionary(body, false)
+	m, _, err := new(Decoder).dictionary(body, false)
 	if err != nil {
 		return nil, err
 	}
@@ -59,17 +83,23 @@ func DecodeReply(command Command, body []byte) (Reply, error) {
 
 // EncodeRequest writes a request as a body in format.
 func EncodeRequest(req *Request, format Format) ([]byte, error) {
-	return encodeDictionary(req.dict(), format)
+	return appendDictionary(nil, req.dict(), format)
 }
 
 // EncodeReply writes a reply as a body in format.
 func EncodeReply(reply Reply, format Format) ([]byte, error) {
-	return encodeDictionary(reply.dict(), format)
+	return AppendReply(nil, reply, format)
 }
 
-func encodeDictionary(d Dict, format Format) ([]byte, error) {
+// AppendReply is EncodeReply behind what is in out, a cookie for example. It
+// returns nil with an error.
+func AppendReply(out []byte, reply Reply, format Format) ([]byte, error) {
+	return appendDictionary(out, reply.dict(), format)
+}
+
+func appendDictionary(out []byte, d Dict, format Format) ([]byte, error) {
 	if format == FormatBencode {
-		return d.MarshalBencode()
+		return d.appendBencode(out)
 	}
 	// Marshal once more to compact what the nested encoders ended in newlines.
 	var buf bytes.Buffer
@@ -78,12 +108,12 @@ func encodeDictionary(d Dict, format Format) ([]byte, error) {
 	if err := enc.Encode(d); err != nil {
 		return nil, err
 	}
-	return bytes.TrimSuffix(buf.Bytes(), []byte("\n")), nil
+	return append(out, bytes.TrimSuffix(buf.Bytes(), []byte("\n"))...), nil
 }
 
-// decodeDictionary decodes a body of either format into strings, int64, []any
+// dictionary decodes a body of either format into strings, int64, []any
 // and map[string]any. A request must not hold what bencode cannot say.
-func decodeDictionary(body []byte, request bool) (map[string]any, Format, error) {
+func (d *Decoder) dictionary(body []byte, request bool) (map[string]any, Format, error) {
 	if len(body) == 0 {
 		return nil, FormatBencode, ReasonNoPayload
 	}
@@ -94,7 +124,7 @@ func decodeDictionary(body []byte, request bool) (map[string]any, Format, error)
 		if err != nil {
 			return nil, FormatBencode, fmt.Errorf("%w: %w", ReasonBadBencode, err)
 		}
-		if err := bencode.DecodeBytes(body[:end], &m); err != nil {
+		if err := d.bencode(body[:end], &m); err != nil {
 			return nil, FormatBencode, fmt.Errorf("%w: %w", ReasonBadBencode, err)
 		}
 		return m, FormatBencode, nil

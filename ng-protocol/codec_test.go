@@ -77,7 +77,7 @@ func read(t testing.TB, path string) []byte {
 
 func indented(t *testing.T, d Dict) string {
 	t.Helper()
-	b, err := encodeDictionary(d, FormatJSON)
+	b, err := appendDictionary(nil, d, FormatJSON)
 	if err != nil {
 		t.Fatal(err)
 	}

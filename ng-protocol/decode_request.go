@@ -31,6 +31,9 @@ func requestOf(m map[string]any) (*Request, error) {
 // key "template" names, as far as there are any. A request that was not decoded
 // stays as it is.
 func (r *Request) WithTemplates(templates map[string]string) *Request {
+	if len(templates) == 0 {
+		return r
+	}
 	names := []string{"default", string(r.Command)}
 	for _, key := range []string{"template", "templates"} {
 		words, _ := list(r.fields[key])

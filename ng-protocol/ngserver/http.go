@@ -113,7 +113,7 @@ func bodyType(r *http.Request, plain bool) (string, bool) {
 // plainMessage handles a message without cookie: nobody can repeat it.
 func (s *Server) plainMessage(body []byte, peer recipient) bool {
 	answer := func(reply ng.Reply, format ng.Format) {
-		if message, err := s.encode(reply, format); err == nil {
+		if message, err := s.encode("", reply, format); err == nil {
 			s.send(message, peer)
 		}
 	}

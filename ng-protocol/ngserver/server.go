@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -84,6 +85,8 @@ type Server struct {
 	cfg      Config
 	log      *slog.Logger
 	faults   limitedLog
+	decoder  ng.Decoder
+	rooms    sync.Pool // *[]byte, to write replies in
 	cache    *cache
 	dispatch *dispatcher
 	sockets  []*socket
@@ -312,7 +315,7 @@ func (s *Server) message(data []byte, peer recipient) bool {
 
 // decode reads a body; what is not understood is counted and logged.
 func (s *Server) decode(body []byte, peer recipient) (*ng.Request, ng.Format, error) {
-	req, format, err := ng.DecodeRequest(body)
+	req, format, err := s.decoder.Request(body)
 	if err != nil {
 		s.invalid.Add(1)
 		s.faults.warn("ng request not understood", slog.Any("error", err), slog.String("peer", peer.String()))
@@ -352,30 +355,43 @@ func (s *Server) handle(req *ng.Request) (reply ng.Reply) {
 // finish writes the reply into the cache and to all who asked for it. It returns
 // the message, nil if there is none.
 func (s *Server) finish(cookie string, reply ng.Reply, format ng.Format) []byte {
-	body, err := s.encode(reply, format)
+	message, err := s.encode(cookie, reply, format)
 	if err != nil {
 		s.cache.abandon(cookie)
 		return nil
 	}
-	message := make([]byte, 0, len(cookie)+1+len(body))
-	message = append(append(append(message, cookie...), ' '), body...)
 	for _, peer := range s.cache.complete(cookie, message) {
 		s.send(message, peer)
 	}
 	return message
 }
 
-// encode writes a reply, within what any transport may carry.
-func (s *Server) encode(reply ng.Reply, format ng.Format) ([]byte, error) {
-	body, err := ng.EncodeReply(reply, format)
-	if err == nil && len(body) > maxReply {
-		err = fmt.Errorf("reply of %d bytes is too long", len(body))
+// encode writes a reply behind its cookie, if there is one, within what any
+// transport may carry.
+func (s *Server) encode(cookie string, reply ng.Reply, format ng.Format) ([]byte, error) {
+	room, ok := s.rooms.Get().(*[]byte)
+	if !ok {
+		room = new([]byte)
 	}
-	if err == nil {
-		return body, nil
+	defer s.rooms.Put(room)
+	start := append((*room)[:0], cookie...)
+	if cookie != "" {
+		start = append(start, ' ')
 	}
-	s.log.Error("ng reply not sent", slog.Any("error", err))
-	return ng.EncodeReply(&ng.Failure{Reason: ng.ReasonInternal}, format)
+	message, err := ng.AppendReply(start, reply, format)
+	if n := len(message) - len(start); err == nil && n > maxReply {
+		err = fmt.Errorf("reply of %d bytes is too long", n)
+	}
+	if err != nil {
+		s.log.Error("ng reply not sent", slog.Any("error", err))
+		if message, err = ng.AppendReply(start, &ng.Failure{Reason: ng.ReasonInternal}, format); err != nil {
+			return nil, err
+		}
+	}
+	if cap(message) <= ng.MaxSize {
+		*room = message
+	}
+	return slices.Clone(message), nil // just as long as it is, since the cache keeps it
 }
 
 // recipient is where replies go to. Two are equal if one reply serves both.
