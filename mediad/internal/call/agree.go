@@ -19,7 +19,7 @@ func (c *Call) settleKeys(p, q *party) {
 	for _, one := range []*party{p, q} {
 		for i, m := range one.present.medias {
 			if m.pair != nil {
-				m.settleInbound(c.log.With(zap.String("tag", one.tag), zap.Int("media", i+1)))
+				m.settleInbound(c.logger(one, i))
 			}
 		}
 	}
@@ -32,7 +32,7 @@ func (c *Call) settleKeys(p, q *party) {
 			if others := pair[1].present.medias; i < len(others) && others[i].sdes != nil {
 				maker = others[i].sdes.in
 			}
-			m.settleOutbound(maker, c.log.With(zap.String("tag", pair[0].tag), zap.Int("media", i+1)))
+			m.settleOutbound(maker, c.logger(pair[0], i))
 		}
 	}
 }
@@ -42,7 +42,7 @@ func (c *Call) settleKeys(p, q *party) {
 func (c *Call) connect(p *party) {
 	for i, m := range p.present.medias {
 		if m.pair != nil {
-			log := c.log.With(zap.String("tag", p.tag), zap.Int("media", i+1))
+			log := c.logger(p, i)
 			m.settleICE(log)
 			m.settleDTLS(log)
 		}
@@ -51,7 +51,7 @@ func (c *Call) connect(p *party) {
 
 // settleICE tells the agents about the peer's session, after a restart if
 // there was one (RFC 8445 §9).
-func (m *media) settleICE(log *zap.Logger) {
+func (m *media) settleICE(log logger) {
 	remote := &m.side.Remote.ICE
 	if m.ice == nil || remote.Ufrag == "" {
 		return
@@ -62,11 +62,11 @@ func (m *media) settleICE(log *zap.Logger) {
 		}
 		if a.generation != m.ice.generation {
 			if err := a.Restart(m.ice.credentials); err != nil {
-				log.Warn("ICE restart failed", zap.Error(err))
+				log.now().Warn("ICE restart failed", zap.Error(err))
 				continue
 			}
 			a.generation, a.given = m.ice.generation, make(map[string]bool)
-			log.Info("ICE restarted")
+			log.now().Info("ICE restarted")
 		}
 		err := a.Start(connect.Remote{
 			Credentials: connect.Credentials{Ufrag: remote.Ufrag, Password: remote.Pwd},
@@ -74,7 +74,7 @@ func (m *media) settleICE(log *zap.Logger) {
 			Controlling: m.side.Local.ICE.Controlling,
 		})
 		if err != nil {
-			log.Warn("ICE not started", zap.Error(err))
+			log.now().Warn("ICE not started", zap.Error(err))
 		}
 	}
 }
@@ -109,7 +109,7 @@ func (m *media) trickle(remote *negotiate.RemoteICE) {
 
 // settleDTLS tells the handshakes their roles, and starts them once the peer
 // can be reached.
-func (m *media) settleDTLS(log *zap.Logger) {
+func (m *media) settleDTLS(log logger) {
 	role := m.side.Local.DTLS.Role
 	if m.dtls == nil || (role != negotiate.DTLSActive && role != negotiate.DTLSPassive) {
 		return
@@ -131,7 +131,7 @@ func (m *media) settleDTLS(log *zap.Logger) {
 			err = m.reach(component, h)
 		}
 		if err != nil {
-			log.Warn("DTLS not started", zap.Error(err))
+			log.now().Warn("DTLS not started", zap.Error(err))
 		}
 	}
 }
@@ -152,7 +152,7 @@ func (m *media) reach(component int, h *handshake) error {
 
 // settleInbound makes the context for the key of the peer. That of an unchanged
 // key goes on, with its rollover counters and replay lists (RFC 3711 §3.3).
-func (m *media) settleInbound(log *zap.Logger) {
+func (m *media) settleInbound(log logger) {
 	if m.sdes == nil || m.side.Security() != negotiate.SecuritySDES {
 		return
 	}
@@ -167,7 +167,7 @@ func (m *media) settleInbound(log *zap.Logger) {
 		}
 		if err != nil {
 			m.sdes.in = nil
-			log.Warn("SDES key of the peer not usable", zap.String("suite", theirs.Suite), zap.Error(err))
+			log.now().Warn("SDES key of the peer not usable", zap.String("suite", theirs.Suite), zap.Error(err))
 		}
 		m.sdes.peer = theirs
 	}
@@ -176,7 +176,7 @@ func (m *media) settleInbound(log *zap.Logger) {
 // settleOutbound makes the context for our key. That of an unchanged key goes
 // on. maker is what receives from the other party: if the key is that party's,
 // handed through, its packets go on as they have come.
-func (m *media) settleOutbound(maker *secure.Inbound, log *zap.Logger) {
+func (m *media) settleOutbound(maker *secure.Inbound, log logger) {
 	if m.sdes == nil || m.side.Security() != negotiate.SecuritySDES {
 		return
 	}
@@ -199,7 +199,7 @@ func (m *media) settleOutbound(maker *secure.Inbound, log *zap.Logger) {
 	}
 	if err != nil {
 		m.sdes.out = nil
-		log.Warn("SDES key not usable", zap.Stringer("suite", own.key.Suite), zap.Error(err))
+		log.now().Warn("SDES key not usable", zap.Stringer("suite", own.key.Suite), zap.Error(err))
 	}
 	m.sdes.own, m.sdes.given = own.key, own.given
 }

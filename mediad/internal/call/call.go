@@ -128,7 +128,7 @@ func (p *party) all() []*media {
 func newCall(r *Registry, id string, now time.Time) *Call {
 	return &Call{
 		registry: r, id: id, shard: maphash.String(r.seed, id), created: now, lastSignal: now,
-		log: r.cfg.Log.With(zap.String("call-id", id)), quality: quality.NewTable(r.cfg.MOS),
+		log: r.cfg.Log.WithLazy(zap.String("call-id", id)), quality: quality.NewTable(r.cfg.MOS),
 	}
 }
 
@@ -153,21 +153,30 @@ func (p *party) rename(tag string) {
 	p.name.Store(&tag)
 }
 
-// logger makes loggers for events of one media of a party. The tag is looked
-// up at each event, since an answerer gets it late.
+// logger makes loggers for events of one media of a party. It is worth nothing
+// until there is an event: most calls have none. The tag is looked up then,
+// since an answerer gets it late.
 type logger struct {
-	base  *zap.Logger
-	party *party
-	more  []zap.Field
+	base      *zap.Logger
+	party     *party
+	media     int // from 1
+	component int // from 1; 0 = of the media as a whole
 }
 
-func (l logger) with(f ...zap.Field) logger {
-	l.more = append(slices.Clone(l.more), f...)
+func (c *Call) logger(p *party, media int) logger { return logger{c.log, p, media + 1, 0} }
+
+// of is the logger for one component of the media.
+func (l logger) of(component int) logger {
+	l.component = component + 1
 	return l
 }
 
 func (l logger) now() *zap.Logger {
-	return l.base.With(zap.String("tag", *l.party.name.Load())).With(l.more...)
+	fields := []zap.Field{zap.String("tag", *l.party.name.Load()), zap.Int("media", l.media)}
+	if l.component > 0 {
+		fields = append(fields, zap.Int("component", l.component))
+	}
+	return l.base.With(fields...)
 }
 
 // partyByTag returns the party with the tag, nil if there is none.

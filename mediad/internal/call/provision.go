@@ -42,7 +42,7 @@ func (p *provision) party(q *party, old []*media, sides []negotiate.Side) ([]*me
 		if i < len(old) {
 			before = old[i]
 		}
-		m, err := p.media(before, &sides[i].Local, logger{p.call.log, q, []zap.Field{zap.Int("media", i+1)}})
+		m, err := p.media(before, &sides[i].Local, p.call.logger(q, i))
 		if err != nil {
 			return nil, err
 		}
@@ -202,7 +202,7 @@ func (p *provision) agent(m *media, component int, session *iceSession, log logg
 		further = append(further, connect.Port{Local: at.streams[component].LocalAddr(), Sender: at.streams[component]})
 	}
 	a := &iceAgent{generation: session.generation, given: make(map[string]bool)}
-	log = log.with(zap.Int("component", component+1))
+	log = log.of(component)
 	agent, err := connect.NewAgent(connect.Config{
 		Local: first.LocalAddr(), Component: uint16(component + 1), Further: further,
 		Credentials: session.credentials, Lite: session.mode == negotiate.ICELite, Sender: first,
@@ -249,7 +249,7 @@ func (p *provision) dtls(m *media, l *negotiate.Local, log logger) {
 		case !wanted:
 			next.byComponent[i] = nil
 		case next.byComponent[i] == nil:
-			next.byComponent[i] = p.handshake(m, i, log.with(zap.Int("component", i+1)))
+			next.byComponent[i] = p.handshake(m, i, log.of(i))
 		}
 	}
 	m.dtls = next
