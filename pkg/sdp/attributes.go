@@ -3,6 +3,7 @@ package sdp
 import (
 	"encoding/hex"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -367,39 +368,55 @@ func (s *Section) Payloads() []Payload {
 	if !ok {
 		return nil
 	}
-	maps := make(map[uint8]Payload)
-	formats := make(map[uint8]string)
-	feedback := make(map[uint8][]string)
-	for a := range s.Attributes("rtpmap", "fmtp", "rtcp-fb") {
-		if a.Name == "rtpmap" {
-			if p, ok := ParseRTPMap(a.Value); ok {
-				maps[p.Type] = p
-			}
-			continue
-		}
-		switch pt, rest, ok := SplitPayload(a.Value); {
-		case !ok:
-		case a.Name == "fmtp":
-			formats[pt] = rest
-		default:
-			feedback[pt] = append(feedback[pt], rest)
-		}
-	}
 	list := make([]Payload, 0, min(len(m.Formats), MaxPayloads))
 	for _, f := range m.Formats {
 		n, err := strconv.ParseUint(strings.TrimPrefix(f, "+"), 10, 32)
 		if err != nil || n > 127 || len(list) == MaxPayloads {
 			continue
 		}
-		pt := uint8(n)
-		p, ok := maps[pt]
-		if !ok {
-			p, _ = staticPayload(pt)
-		}
-		p.Format, p.Feedback = formats[pt], feedback[pt]
+		p, _ := staticPayload(uint8(n))
 		list = append(list, p)
 	}
+	for a := range s.Attributes("rtpmap", "fmtp", "rtcp-fb") {
+		describe(list, a)
+	}
+	for i := range list {
+		list[i].Feedback = list[place(list, list[i].Type)].Feedback
+	}
 	return list
+}
+
+// place is where a payload type stands first, -1 if nowhere.
+func place(list []Payload, pt uint8) int {
+	return slices.IndexFunc(list, func(p Payload) bool { return p.Type == pt })
+}
+
+// describe adds to the payload types what an attribute says of one of them, which
+// may stand in the m= line several times. Feedback is collected once.
+func describe(list []Payload, a Attribute) {
+	pt, rest, ok := SplitPayload(a.Value)
+	if !ok {
+		return
+	}
+	var named Payload
+	if a.Name == "rtpmap" {
+		if named, ok = ParseRTPMap(a.Value); !ok {
+			return
+		}
+	}
+	first := place(list, pt)
+	for i := max(first, 0); first >= 0 && i < len(list); i++ {
+		p := &list[i]
+		switch {
+		case p.Type != pt:
+		case a.Name == "rtpmap":
+			p.Encoding, p.Clock, p.Channels = named.Encoding, named.Clock, named.Channels
+		case a.Name == "fmtp":
+			p.Format = rest
+		case i == first:
+			p.Feedback = append(p.Feedback, rest)
+		}
+	}
 }
 
 // Group is the value of a=group (RFC 5888).

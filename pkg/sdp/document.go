@@ -9,6 +9,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Bounds of what Parse accepts.
@@ -32,11 +33,11 @@ const eol = "\r\n"
 // Document is a session description under edit. It is not safe for concurrent
 // use.
 type Document struct {
-	src     []byte
+	src     string
 	lines   []line
 	session Section
 	medias  []*Section
-	tail    []byte
+	tail    string
 }
 
 // line is one line of the input and what is to become of it.
@@ -60,12 +61,11 @@ type Section struct {
 
 // Parse indexes body. It fails only if the body exceeds the bounds or does not
 // begin with a line of the form "v=…". A blank line ends the body.
-// The document keeps its own copy of body.
-func Parse(body []byte) (*Document, error) {
+func Parse[T string | []byte](body T) (*Document, error) {
 	if len(body) > MaxBytes {
 		return nil, fmt.Errorf("%w: %d bytes", ErrTooBig, len(body))
 	}
-	d, err := index(bytes.Clone(body))
+	d, err := index(string(body))
 	if err != nil {
 		return nil, err
 	}
@@ -83,15 +83,15 @@ func Parse(body []byte) (*Document, error) {
 
 // ParseFragment is Parse for a body that has no v= line, such as a trickle ICE
 // fragment (RFC 8840).
-func ParseFragment(body []byte) (*Document, error) {
+func ParseFragment[T string | []byte](body T) (*Document, error) {
 	if len(body) > MaxBytes {
 		return nil, fmt.Errorf("%w: %d bytes", ErrTooBig, len(body))
 	}
-	return index(bytes.Clone(body))
+	return index(string(body))
 }
 
-func index(src []byte) (*Document, error) {
-	d := &Document{src: src, lines: make([]line, 0, bytes.Count(src, []byte{'\n'})+1)}
+func index(src string) (*Document, error) {
+	d := &Document{src: src, lines: make([]line, 0, strings.Count(src, "\n")+1)}
 	d.session.doc = d
 	section := &d.session
 	for pos := 0; pos < len(src); {
@@ -120,18 +120,18 @@ func index(src []byte) (*Document, error) {
 
 // tail is what stays of the blank line that ends a body early: nothing, unless
 // it is the very end and a bare LF.
-func tail(rest []byte) []byte {
+func tail(rest string) string {
 	if len(rest) == 1 {
 		return rest
 	}
-	return nil
+	return ""
 }
 
 // cut finds the line that begins at pos: it ends with CRLF, LF or the end of
 // the input.
-func cut(src []byte, pos int) line {
+func cut(src string, pos int) line {
 	l := line{start: pos, end: len(src), next: len(src)}
-	if n := bytes.IndexByte(src[pos:], '\n'); n >= 0 {
+	if n := strings.IndexByte(src[pos:], '\n'); n >= 0 {
 		l.end, l.next = pos+n, pos+n+1
 	}
 	if l.end > pos && src[l.end-1] == '\r' {
@@ -185,7 +185,7 @@ func appendLine(out []byte, text string) []byte {
 }
 
 // ending returns the line ending that l had.
-func (d *Document) ending(l *line) []byte { return d.src[l.end:l.next] }
+func (d *Document) ending(l *line) string { return d.src[l.end:l.next] }
 
 // Changed reports whether any edit has been recorded.
 func (d *Document) Changed() bool {

@@ -34,7 +34,7 @@ func (s *Section) Lines() iter.Seq[Line] {
 func (d *Document) value(l *line) string {
 	text := l.text
 	if !l.replaced {
-		text = string(d.src[l.start:l.end])
+		text = d.src[l.start:l.end]
 	}
 	if l.typ != 0 {
 		return text[2:]
@@ -165,7 +165,7 @@ func (s *Section) Holds(text string) bool {
 		l := &s.doc.lines[i]
 		line := l.text
 		if !l.replaced {
-			line = string(s.doc.src[l.start:l.end])
+			line = s.doc.src[l.start:l.end]
 		}
 		if !l.deleted && line == text || slices.Contains(l.after, text) {
 			return true

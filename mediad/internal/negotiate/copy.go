@@ -41,7 +41,7 @@ func NewSubscription(req *ng.Request, sources []Copied, subscriber Party, stamp 
 	}
 	var out strings.Builder
 	for n, s := range sources {
-		doc, err := sdp.Parse([]byte(s.Body))
+		doc, err := sdp.Parse(s.Body)
 		if err != nil {
 			return nil, nil, fmt.Errorf("%w: %w", ng.ReasonSDPCreate, err)
 		}
@@ -182,7 +182,7 @@ func NewPublication(req *ng.Request, publisher Party, stamp int64, opts Options)
 	for _, f := range []ng.Flag{ng.FlagFragment, ng.FlagReset, ng.FlagInactive} {
 		offer.Flags.Clear(f)
 	}
-	doc, err := sdp.Parse([]byte(req.SDP))
+	doc, err := sdp.Parse(req.SDP)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ng.ReasonSDPParse, err)
 	}

@@ -11,7 +11,7 @@ import (
 // readFragment adds the candidates of a trickle ICE fragment (RFC 8840 §9) to
 // the sides of From. Those of another ICE generation are dropped.
 func (p *Plan) readFragment() error {
-	doc, err := sdp.ParseFragment([]byte(p.req.SDP))
+	doc, err := sdp.ParseFragment(p.req.SDP)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ng.ReasonSDPParse, err)
 	}

@@ -109,7 +109,7 @@ func NewPlan(req *ng.Request, from, to Party, opts Options) (*Plan, error) {
 
 // parse reads a body. The error wraps ng.ReasonSDPParse.
 func parse(body string) (*sdp.Document, error) {
-	doc, err := sdp.Parse([]byte(body))
+	doc, err := sdp.Parse(body)
 	if err == nil {
 		err = doc.Check()
 	}
