@@ -42,12 +42,12 @@ type Document struct {
 
 // line is one line of the input and what is to become of it.
 type line struct {
-	start, end int    // in src, without the line ending
-	next       int    // in src, start of the next line
-	typ        byte   // 'v', 'o', 'm', …; 0 = not of the form x=…
-	deleted    bool   // not to be emitted
-	text       string // replacement if replaced
-	replaced   bool
+	start, end int32    // in src, without the line ending
+	next       int32    // in src, start of the next line
+	typ        byte     // 'v', 'o', 'm', …; 0 = not of the form x=…
+	deleted    bool     // not to be emitted
+	replaced   bool     // by text
+	text       string   // without line ending
 	after      []string // lines inserted behind it, without line ending
 }
 
@@ -112,7 +112,7 @@ func index(src string) (*Document, error) {
 			d.medias = append(d.medias, section)
 		}
 		d.lines = append(d.lines, l)
-		pos = l.next
+		pos = int(l.next)
 	}
 	section.last = len(d.lines)
 	return d, nil
@@ -130,11 +130,11 @@ func tail(rest string) string {
 // cut finds the line that begins at pos: it ends with CRLF, LF or the end of
 // the input.
 func cut(src string, pos int) line {
-	l := line{start: pos, end: len(src), next: len(src)}
+	l := line{start: int32(pos), end: int32(len(src)), next: int32(len(src))} // MaxBytes is less
 	if n := strings.IndexByte(src[pos:], '\n'); n >= 0 {
-		l.end, l.next = pos+n, pos+n+1
+		l.end, l.next = l.start+int32(n), l.start+int32(n)+1
 	}
-	if l.end > pos && src[l.end-1] == '\r' {
+	if l.end > l.start && src[l.end-1] == '\r' {
 		l.end--
 	}
 	if l.end-l.start >= 2 && src[l.start+1] == '=' {

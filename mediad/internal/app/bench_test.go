@@ -36,17 +36,15 @@ import (
 
 // numbers is an engine whose ports are numbers: it leaves of a call what the
 // commands themselves cost.
-type numbers struct{}
+type numbers struct{ engine.Engine }
 
 type portNumber struct{ at netip.AddrPort }
 
-func (numbers) Name() string   { return "numbers" }
-func (numbers) Detail() string { return "" }
+func (numbers) Name() string { return "numbers" }
 func (numbers) OpenPair(addr netip.Addr, even uint16) (rtp, rtcp udp.Port, err error) {
 	return portNumber{netip.AddrPortFrom(addr, even)}, portNumber{netip.AddrPortFrom(addr, even+1)}, nil
 }
-func (numbers) Carrier(*flow.Stream) (name, reason string) { return "", "" }
-func (numbers) Attach(...*flow.Stream) error               { return nil }
+func (numbers) Attach(...*flow.Stream) error { return nil }
 func (numbers) Detach(streams ...*flow.Stream) {
 	for _, s := range streams {
 		s.Retire()

@@ -2,9 +2,12 @@ package call
 
 import (
 	"crypto/rand"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tandem-sbc/tandem/mediad/internal/flow"
@@ -57,7 +60,7 @@ func (c *Call) observe(p *party, i int, r *flow.Route) {
 	if r.Opaque {
 		return
 	}
-	r.Quality, r.Payloads = c.quality, m.payloads(p.present.agreed)
+	r.Quality, r.Payloads = c.quality, c.registry.tables.of(m.payloads(p.present.agreed))
 	if c.registry.cfg.Report != nil {
 		r.Observer = &observer{to: c.registry.cfg.Report, callID: c.id, tag: p.tag, tags: c.tags()}
 	}
@@ -138,8 +141,7 @@ func (c *Call) tags() []string {
 // payloads describes the payload types that the party may send: those that it
 // was told, and those that it has named. Once agreed, telephone events are those
 // that it was told only.
-func (m *media) payloads(agreed bool) *flow.Payloads {
-	out := &flow.Payloads{}
+func (m *media) payloads(agreed bool) (out flow.Payloads) {
 	for i, list := range [][]sdp.Payload{m.side.Remote.Payloads, m.side.Local.Payloads} {
 		told := i == 1
 		for _, p := range list {
@@ -149,6 +151,39 @@ func (m *media) payloads(agreed bool) *flow.Payloads {
 		}
 	}
 	return out
+}
+
+// maxTables bounds the tables of payload types that are shared.
+const maxTables = 256
+
+// tables shares equal tables of payload types between routes: most calls have
+// the same few, and each is as big as all else in a route. Who looks for one
+// waits for nobody. The zero value is ready.
+type tables struct {
+	add   sync.Mutex // one addition at a time
+	known atomic.Pointer[map[flow.Payloads]*flow.Payloads]
+}
+
+func (t *tables) of(p flow.Payloads) *flow.Payloads {
+	if known := t.known.Load(); known != nil {
+		if shared := (*known)[p]; shared != nil {
+			return shared
+		}
+		if len(*known) >= maxTables {
+			return &p
+		}
+	}
+	t.add.Lock()
+	defer t.add.Unlock()
+	next := make(map[flow.Payloads]*flow.Payloads)
+	if known := t.known.Load(); known != nil {
+		maps.Copy(next, *known)
+	}
+	if next[p] == nil {
+		next[p] = &p
+	}
+	t.known.Store(&next)
+	return next[p]
 }
 
 // codec names the codec that the party sends, empty as long as it sends none.

@@ -57,6 +57,7 @@ type Registry struct {
 	calls  map[string]*Call
 	closed bool
 
+	tables tables
 	early  fragments
 	totals totals
 	stop   chan struct{}

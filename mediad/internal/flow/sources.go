@@ -14,9 +14,9 @@ const maxSources = 4
 // sources are the statistics by SSRC, written by the worker alone.
 type sources struct {
 	used   atomic.Int32
-	list   [maxSources]source
-	latest atomic.Int32 // index of the source of the last packet
-	turned bool         // another one than before; of the worker alone
+	list   *[maxSources]source // made with the first one: RTCP has none, nor has a call that nobody talks in; readers look at used before
+	latest atomic.Int32        // index of the source of the last packet
+	turned bool                // another one than before; of the worker alone
 }
 
 type source struct {
@@ -88,6 +88,9 @@ func (s *sources) find(ssrc uint32, seq uint16) *source {
 	at := used
 	if used == maxSources {
 		at = s.quietest()
+	}
+	if s.list == nil {
+		s.list = new([maxSources]source)
 	}
 	src := &s.list[at]
 	src.packets.Store(0)

@@ -230,7 +230,7 @@ func everything(list []string) bool {
 // name and parameters as they stand in a=rtpmap, of which one channel may be
 // spelled out.
 func names(entries []string, c sdp.Payload) bool {
-	if c.Encoding == "" {
+	if c.Encoding == "" || len(entries) == 0 {
 		return false
 	}
 	_, parameters, _ := strings.Cut(c.RTPMap(), " ")
