@@ -19,6 +19,7 @@ type candidate struct {
 	Args    []string
 	Kernel  bool // forwards in the kernel where it can
 	Sockets bool // has a socket for each port: descriptors bound its calls
+	Variant bool // of the one before: has a part in the first figure only
 }
 
 // base is who all are compared with.
@@ -29,7 +30,7 @@ func candidates(mediad string) []candidate {
 	return []candidate{
 		{Name: base, Program: "rtpengine", Args: []string{"--table=-1", "--num-threads=2"}, Sockets: true},
 		{Name: "sockets", Program: mediad, Args: []string{"--table=-1", "--engine=sockets"}, Sockets: true},
-		{Name: "sockets, epoll", Program: mediad, Args: []string{"--table=-1", "--engine=sockets", "--io-uring=false"}, Sockets: true},
+		{Name: "sockets, epoll", Program: mediad, Args: []string{"--table=-1", "--engine=sockets", "--io-uring=false"}, Sockets: true, Variant: true},
 		{Name: "steer", Program: mediad, Args: []string{"--table=-1", "--engine=steer"}},
 		{Name: "kernel", Program: mediad, Args: []string{"--engine=kernel"}, Kernel: true},
 	}

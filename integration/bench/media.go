@@ -10,7 +10,7 @@ import (
 
 const (
 	maxLoss   = 0.001 // of the highest rate
-	lowest    = 40000 // packets a second where the search starts
+	lowest    = 80000 // packets a second where the search starts; below, it goes down from there
 	factor    = 1.12  // from one tried rate to the next
 	highest   = 400000
 	reachable = 0.97 // of the rate asked for must be sent, else the generator is the limit
@@ -82,12 +82,19 @@ func sampleOf(rate int, r *traffic.Result) sample {
 	}}
 }
 
-// search raises the rate until packets are lost twice, and returns the highest one at which they were not.
+// search raises the rate until packets are lost twice, and returns the highest one at which they were not. If they are lost at the first
+// rate, it goes down until they are not.
 func (j *job) search(load *traffic.Load, meter *traffic.Meter) (sample, error) {
 	found := sample{Values: map[string]float64{"highest": 0, "limit": 0}}
 	failures := 0
-	for rate := float64(lowest); rate < highest && failures < 2; {
-		r, err := load.Run(int(rate), j.Ramp, j.Span, meter)
+	for rate := float64(lowest); rate < highest && rate > lowest/8; {
+		if failures == 2 {
+			if found.Values["highest"] > 0 {
+				break
+			}
+			rate, failures = rate/factor, 0
+		}
+		r, err := load.Run(int(rate), j.Ramp/2, j.Span/2, meter)
 		if err != nil {
 			return found, err
 		}
@@ -95,7 +102,6 @@ func (j *job) search(load *traffic.Load, meter *traffic.Meter) (sample, error) {
 		switch {
 		case r.Loss() >= maxLoss:
 			failures++
-			continue
 		case r.Rate < reachable*rate:
 			failures++
 			found.Values["limit"] = 1 // the generator's
@@ -103,7 +109,7 @@ func (j *job) search(load *traffic.Load, meter *traffic.Meter) (sample, error) {
 			failures = 0
 			found.Values["limit"] = 0
 		}
-		if r.Rate > found.Values["highest"] {
+		if r.Loss() < maxLoss && r.Rate > found.Values["highest"] {
 			found.Values["highest"], found.Other = r.Rate, r.Cost.Other()
 		}
 		if failures == 0 {

@@ -154,10 +154,13 @@ func (r *result) row(figure, daemon string, x float64, shown []unit) []string {
 		step = "search"
 	}
 	row := []string{step, daemon}
-	rounds, other, note := 0, 0.0, ""
+	rounds, noisy, other, note := 0, 0, 0.0, ""
 	for _, s := range r.Samples {
 		if s.Figure == figure && s.Daemon == daemon && s.X == x {
 			rounds, other, note = rounds+1, max(other, s.Other), s.Note
+			if s.Noisy {
+				noisy++
+			}
 		}
 	}
 	if rounds == 0 {
@@ -172,7 +175,11 @@ func (r *result) row(figure, daemon string, x float64, shown []unit) []string {
 		}
 		row = append(row, text)
 	}
-	return append(row, fmt.Sprint(rounds), fmt.Sprintf("%.2f", other))
+	load := fmt.Sprintf("≤ %.2f", other)
+	if noisy > 0 {
+		load += fmt.Sprintf(" (%d noisy)", noisy)
+	}
+	return append(row, fmt.Sprint(rounds), load)
 }
 
 // axes are the steps and the daemons of a figure, in order.
