@@ -35,7 +35,8 @@ enum {
 #define address_words 4
 #define ttl_fresh 64
 #define not_fragmented 0x4000 // the flag that may be set: DF
-#define rtp_header 12
+#define l3 sizeof(struct ethhdr)
+#define loopback 1 // its index in every namespace
 
 // address is IPv6 or IPv4 mapped into it, in network order like all ports here.
 struct address {
@@ -94,14 +95,13 @@ struct {
 	__type(value, struct count);
 } counts SEC(".maps");
 
-// packet is where things are in the datagram at hand; offsets from the start of the frame.
+// packet is what of a datagram is looked at.
 struct packet {
 	struct place place;
 	struct address source;
 	__be16 source_port;
 	__u16 size;    // of the UDP payload
 	__u16 ip_size; // of the IP packet
-	__u32 l4, payload;
 	bool v6;
 };
 
@@ -117,66 +117,65 @@ static __always_inline bool equal(const struct address *a, const struct address 
 	return a->word[3] == b->word[3] && a->word[2] == b->word[2] && a->word[1] == b->word[1] && a->word[0] == b->word[0];
 }
 
-// parse takes whole UDP packets without IP options, and false else.
-static __always_inline bool parse(struct __sk_buff *skb, struct packet *p)
+// parse finds the UDP header of whole packets without IP options; 0 if it is something else.
+static __always_inline struct udphdr *parse(struct __sk_buff *skb, struct packet *p)
 {
 	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
-	__u32 l3 = sizeof(struct ethhdr);
 	struct udphdr *udp;
+	__u16 head;
 
 	if (skb->protocol == bpf_htons(ETH_P_IP)) {
 		struct iphdr *ip = data + l3;
 		if ((void *)(ip + 1) > end || ip->ihl != 5 || ip->version != 4 || ip->protocol != IPPROTO_UDP || ip->ttl <= 1 ||
 		    (ip->frag_off & ~bpf_htons(not_fragmented)))
-			return false;
+			return 0;
 		map_v4(&p->place.at, ip->daddr);
 		map_v4(&p->source, ip->saddr);
 		p->ip_size = bpf_ntohs(ip->tot_len);
-		p->l4 = l3 + sizeof(*ip);
 		p->v6 = false;
+		head = sizeof(*ip);
 		udp = (void *)(ip + 1);
 	} else if (skb->protocol == bpf_htons(ETH_P_IPV6)) {
 		struct ipv6hdr *ip = data + l3;
 		if ((void *)(ip + 1) > end || ip->version != 6 || ip->nexthdr != IPPROTO_UDP || ip->hop_limit <= 1)
-			return false;
+			return 0;
 		__builtin_memcpy(&p->place.at, &ip->daddr, sizeof(p->place.at));
 		__builtin_memcpy(&p->source, &ip->saddr, sizeof(p->source));
 		p->ip_size = bpf_ntohs(ip->payload_len) + sizeof(*ip);
-		p->l4 = l3 + sizeof(*ip);
 		p->v6 = true;
+		head = sizeof(*ip);
 		udp = (void *)(ip + 1);
 	} else {
-		return false;
+		return 0;
 	}
 	if ((void *)(udp + 1) > end || (p->v6 && !udp->check))
-		return false;
+		return 0;
 	p->place.port = udp->dest;
 	p->place.zero = 0;
 	p->source_port = udp->source;
-	p->payload = p->l4 + sizeof(*udp);
 	__u16 size = bpf_ntohs(udp->len);
 	// padding of a short frame must not go on, nor what has been cut off
-	if (size <= sizeof(*udp) || p->ip_size != p->l4 - l3 + size || skb->len != l3 + p->ip_size)
-		return false;
+	if (size <= sizeof(*udp) || p->ip_size != head + size || skb->len != l3 + p->ip_size)
+		return 0;
 	p->size = size - sizeof(*udp);
-	return true;
+	return udp;
 }
 
-// rtp is what of an RTP header is looked at.
+// rtp is the fixed part of an RTP header.
 struct rtp {
-	__u16 sequence;
-	__u32 timestamp;
-	__be32 ssrc;
-	__u8 type;
+	__u8 first, type;
+	__be16 sequence;
+	__be32 timestamp, ssrc;
 };
 
 // whole reports whether what follows an RTP header's fixed part, contributors and an extension, is inside the packet (RFC 3550 5.1, 5.3.1).
 static __always_inline bool whole(struct __sk_buff *skb, const struct packet *p, __u8 first)
 {
-	__u32 size = rtp_header + 4 * (first & 0x0f);
+	__u32 size = sizeof(struct rtp) + 4 * (first & 0x0f);
 	if (first & 0x10) {
+		__u32 at = l3 + (p->v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr)) + sizeof(struct udphdr) + size;
 		__be16 extension[2];
-		if (p->size < size + 4 || bpf_skb_load_bytes(skb, p->payload + size, extension, sizeof(extension)))
+		if (p->size < size + 4 || bpf_skb_load_bytes(skb, at, extension, sizeof(extension)))
 			return false;
 		size += 4 + 4 * bpf_ntohs(extension[1]);
 	}
@@ -184,25 +183,17 @@ static __always_inline bool whole(struct __sk_buff *skb, const struct packet *p,
 }
 
 // look reads the RTP header; false for what is not RTP (RFC 7983, RFC 5761 section 4).
-static __always_inline bool look(struct __sk_buff *skb, const struct packet *p, struct rtp *r)
+static __always_inline bool look(struct __sk_buff *skb, const struct packet *p, const struct udphdr *udp, struct rtp *r)
 {
-	struct {
-		__u8 first, type;
-		__be16 sequence;
-		__be32 timestamp, ssrc;
-	} h;
+	const struct rtp *h = (const void *)(udp + 1);
 
-	if (p->size < rtp_header || bpf_skb_load_bytes(skb, p->payload, &h, sizeof(h)))
+	if ((void *)(h + 1) > (void *)(long)skb->data_end || p->size < sizeof(*h))
 		return false;
-	r->type = h.type & 0x7f;
-	if (h.first >> 6 != 2 || (r->type >= 64 && r->type < 96))
+	*r = *h;
+	r->type &= 0x7f;
+	if (r->first >> 6 != 2 || (r->type >= 64 && r->type < 96))
 		return false;
-	if ((h.first & 0x1f) && !whole(skb, p, h.first))
-		return false;
-	r->sequence = bpf_ntohs(h.sequence);
-	r->timestamp = bpf_ntohl(h.timestamp);
-	r->ssrc = h.ssrc;
-	return true;
+	return !(r->first & 0x1f) || whole(skb, p, r->first);
 }
 
 // take counts a packet.
@@ -217,16 +208,17 @@ static __always_inline void take(struct count *c, const struct packet *p)
 static __always_inline void follow(struct count *c, const struct rtp *r, __u32 clock)
 {
 	__u32 highest = c->position >> 32;
-	__s16 ahead = r->sequence - (__u16)highest;
+	__u32 timestamp = bpf_ntohl(r->timestamp);
+	__s16 ahead = bpf_ntohs(r->sequence) - (__u16)highest;
 	if (ahead >= 0)
-		c->position = (__u64)(highest + ahead) << 32 | r->timestamp;
+		c->position = (__u64)(highest + ahead) << 32 | timestamp;
 	if (c->type != r->type)
 		c->type = r->type;
 	if (!clock)
 		return;
 	const __u64 second = 1000000000;
 	__u32 arrival = c->last / second * clock + c->last % second * clock / second;
-	__u32 transit = arrival - r->timestamp;
+	__u32 transit = arrival - timestamp;
 	if (c->clock == clock) {
 		__s32 d = transit - c->transit;
 		if (d < 0)
@@ -238,77 +230,103 @@ static __always_inline void follow(struct count *c, const struct rtp *r, __u32 c
 	c->clock = clock;
 }
 
-// put writes the RTP header anew and keeps the checksum.
-static __always_inline int put(struct __sk_buff *skb, const struct packet *p, const struct rtp *r, const struct route *to)
+// exchange is the change of a checksum by 32 bits that become others; changes add up.
+static __always_inline __u64 exchange(__u32 old, __u32 new)
 {
-	struct {
-		__be32 first, timestamp, ssrc;
-	} before, after;
-
-	if (bpf_skb_load_bytes(skb, p->payload, &before, sizeof(before)))
-		return -1;
-	after.first = (before.first & bpf_htonl(0xffff0000)) | bpf_htonl((__u16)(r->sequence + to->sequence_add));
-	after.timestamp = bpf_htonl(r->timestamp + to->timestamp_add);
-	after.ssrc = to->new_ssrc;
-	__s64 change = bpf_csum_diff((__be32 *)&before, sizeof(before), (__be32 *)&after, sizeof(after), 0);
-	if (bpf_skb_store_bytes(skb, p->payload, &after, sizeof(after), 0))
-		return -1;
-	return bpf_l4_csum_replace(skb, p->l4 + offsetof(struct udphdr, check), 0, change, BPF_F_MARK_MANGLED_0);
+	return (__u64)(__u32)~old + new;
 }
 
-// readdress makes the packet one that we send: addresses, ports, TTL and TOS.
-static __always_inline int readdress(struct __sk_buff *skb, const struct packet *p, const struct route *to)
+// settle makes a sum of changes one of 32 bits.
+static __always_inline __u32 settle(__u64 sum)
 {
-	const __u32 l3 = sizeof(struct ethhdr), check = p->l4 + offsetof(struct udphdr, check);
-	__be32 ports[2] = {(__u32)p->source_port | (__u32)p->place.port << 16, (__u32)to->from_port | (__u32)to->to_port << 16};
-	__s64 change;
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	return (sum & 0xffffffff) + (sum >> 32);
+}
+
+// fold makes it a checksum of 16 bits.
+static __always_inline __u16 fold(__u32 sum)
+{
+	sum = (sum & 0xffff) + (sum >> 16);
+	return (sum & 0xffff) + (sum >> 16);
+}
+
+// shift makes the RTP header that goes on, and returns the change of the checksum.
+static __always_inline __u64 shift(struct rtp *h, const struct route *to)
+{
+	struct rtp was = *h;
+
+	h->sequence = bpf_htons(bpf_ntohs(h->sequence) + to->sequence_add);
+	h->timestamp = bpf_htonl(bpf_ntohl(h->timestamp) + to->timestamp_add);
+	h->ssrc = to->new_ssrc;
+	return exchange(was.sequence, h->sequence) + exchange(was.timestamp, h->timestamp) + exchange(was.ssrc, h->ssrc);
+}
+
+// send makes the packet one that we send: addresses, ports, TTL, TOS and RTP header. The checksums go first, since that makes the kernel
+// look at the packet anew; in a packet whose checksum the hardware will work out only the addresses count for it.
+static __always_inline int send(struct __sk_buff *skb, const struct packet *p, const struct route *to, struct rtp *r)
+{
+	const __u32 head = l3 + (p->v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr));
+	const __u32 check = head + offsetof(struct udphdr, check);
+	__u64 addresses = exchange(p->source.word[3], to->from.word[3]) + exchange(p->place.at.word[3], to->to.word[3]);
+	__u64 others = exchange(p->source_port, to->from_port) + exchange(p->place.port, to->to_port);
 
 	if (p->v6) {
-		struct address pair[2] = {to->from, to->to};
-		struct address old[2] = {p->source, p->place.at};
-		change = bpf_csum_diff(old[0].word, sizeof(old), pair[0].word, sizeof(pair), 0);
-		__be32 class = bpf_htonl(6 << 28 | to->tos << 20);
-		__u8 hops = ttl_fresh;
-		if (bpf_skb_store_bytes(skb, l3 + offsetof(struct ipv6hdr, saddr), pair, sizeof(pair), 0) ||
-		    bpf_skb_store_bytes(skb, l3, &class, sizeof(class), 0) ||
-		    bpf_skb_store_bytes(skb, l3 + offsetof(struct ipv6hdr, hop_limit), &hops, sizeof(hops), 0))
-			return -1;
-	} else {
-		__be32 pair[2] = {to->from.word[3], to->to.word[3]};
-		__be32 old[2] = {p->source.word[3], p->place.at.word[3]};
-		change = bpf_csum_diff(old, sizeof(old), pair, sizeof(pair), 0);
-		struct iphdr ip;
-		if (bpf_skb_load_bytes(skb, l3, &ip, sizeof(ip)))
-			return -1;
-		ip.saddr = pair[0];
-		ip.daddr = pair[1];
-		ip.tos = to->tos;
-		ip.ttl = ttl_fresh;
-		ip.check = 0;
-		__s64 sum = bpf_csum_diff(0, 0, (__be32 *)&ip, sizeof(ip), 0);
-		sum = (sum & 0xffff) + (sum >> 16 & 0xffff);
-		ip.check = ~((sum & 0xffff) + (sum >> 16));
-		if (bpf_skb_store_bytes(skb, l3, &ip, sizeof(ip), 0))
-			return -1;
+		for (int i = 0; i < address_words - 1; i++)
+			addresses += exchange(p->source.word[i], to->from.word[i]) + exchange(p->place.at.word[i], to->to.word[i]);
 	}
-	if (bpf_l4_csum_replace(skb, check, 0, change, BPF_F_PSEUDO_HDR | BPF_F_MARK_MANGLED_0))
+	if (to->flags & rewrite)
+		others += shift(r, to);
+	if (bpf_l4_csum_replace(skb, check, 0, settle(addresses), BPF_F_PSEUDO_HDR | BPF_F_MARK_MANGLED_0) ||
+	    bpf_l4_csum_replace(skb, check, 0, settle(others), BPF_F_MARK_MANGLED_0))
 		return -1;
-	change = bpf_csum_diff(&ports[0], sizeof(ports[0]), &ports[1], sizeof(ports[1]), 0);
-	if (bpf_l4_csum_replace(skb, check, 0, change, BPF_F_MARK_MANGLED_0))
-		return -1;
-	return bpf_skb_store_bytes(skb, p->l4, &ports[1], sizeof(ports[1]), 0);
+
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	struct udphdr *udp;
+	if (p->v6) {
+		struct ipv6hdr *ip = data + l3;
+		udp = (void *)(ip + 1);
+		if ((void *)(udp + 1) > end)
+			return -1;
+		*(__be32 *)ip = bpf_htonl(6 << 28 | to->tos << 20); // and no flow label
+		ip->hop_limit = ttl_fresh;
+		__builtin_memcpy(&ip->saddr, &to->from, sizeof(ip->saddr));
+		__builtin_memcpy(&ip->daddr, &to->to, sizeof(ip->daddr));
+	} else {
+		struct iphdr *ip = data + l3;
+		udp = (void *)(ip + 1);
+		if ((void *)(udp + 1) > end)
+			return -1;
+		__be16 *word = (void *)ip; // the first has the TOS, the fifth the TTL
+		__u32 sum = (__u16)~ip->check + fold(settle(addresses)) + (__u16)~word[0] + (__u16)~word[4];
+		ip->tos = to->tos;
+		ip->ttl = ttl_fresh;
+		ip->check = ~fold(sum + word[0] + word[4]);
+		ip->saddr = to->from.word[3];
+		ip->daddr = to->to.word[3];
+	}
+	udp->source = to->from_port;
+	udp->dest = to->to_port;
+	if (to->flags & rewrite) {
+		struct rtp *h = (void *)(udp + 1);
+		if ((void *)(h + 1) > end)
+			return -1;
+		h->sequence = r->sequence;
+		h->timestamp = r->timestamp;
+		h->ssrc = r->ssrc;
+	}
+	return 0;
 }
 
 // ours reports whether a packet is one that the route is for.
-static __always_inline bool ours(struct __sk_buff *skb, const struct packet *p, const struct route *to, struct rtp *r)
+static __always_inline bool ours(struct __sk_buff *skb, const struct packet *p, const struct udphdr *udp, const struct route *to, struct rtp *r)
 {
 	if (!(to->flags & any_source) && (p->source_port != to->source_port || !equal(&p->source, &to->source)))
 		return false;
-	if (!(to->flags & discard) && (p->ip_size > to->largest || (!to->device && skb->ifindex != 1)))
+	if (!(to->flags & discard) && (p->ip_size > to->largest || (!to->device && skb->ifindex != loopback)))
 		return false; // the host itself is reached from the loopback device alone
 	if (to->flags & opaque)
 		return true;
-	return look(skb, p, r) && r->ssrc == to->ssrc && (to->types[r->type >> 6 & 1] >> (r->type & 63) & 1);
+	return look(skb, p, udp, r) && r->ssrc == to->ssrc && (to->types[r->type >> 6 & 1] >> (r->type & 63) & 1);
 }
 
 SEC("tc")
@@ -318,10 +336,13 @@ int forward(struct __sk_buff *skb)
 	struct rtp r = {};
 
 	// several datagrams in one, a frame for somebody else, and one whose VLAN device has its turn later
-	if (skb->gso_size || skb->pkt_type != PACKET_HOST || skb->vlan_present || !parse(skb, &p))
+	if (skb->gso_size || skb->pkt_type != PACKET_HOST || skb->vlan_present)
+		return next;
+	struct udphdr *udp = parse(skb, &p);
+	if (!udp)
 		return next;
 	struct route *to = bpf_map_lookup_elem(&routes, &p.place);
-	if (!to || !ours(skb, &p, to, &r))
+	if (!to || !ours(skb, &p, udp, to, &r))
 		return next;
 	__u32 slot = to->slot;
 	struct count *c = bpf_map_lookup_elem(&counts, &slot);
@@ -332,9 +353,7 @@ int forward(struct __sk_buff *skb)
 		follow(c, &r, to->clock);
 	if (to->flags & discard)
 		return drop;
-	if ((to->flags & rewrite) && put(skb, &p, &r, to))
-		return drop;
-	if (readdress(skb, &p, to))
+	if (send(skb, &p, to, &r))
 		return drop;
 	if (!to->device)
 		return next;
