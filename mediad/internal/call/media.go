@@ -24,8 +24,8 @@ const (
 // to the party. A command works on copies and swaps them in when it has
 // succeeded; what only the old ones hold is closed then.
 type media struct {
-	side   negotiate.Side // what this was made for
-	facing netip.AddrPort // where the other side is that the party was told of
+	side   *negotiate.Side // what this was made for: that of the snapshot beside it
+	facing netip.AddrPort  // where the other side is that the party was told of
 
 	pair    *ports.Pair // nil: nothing is relayed
 	streams [components]*flow.Stream

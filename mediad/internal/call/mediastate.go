@@ -99,7 +99,7 @@ func (m *media) known() bool { return m.side.Remote.Type != "" }
 
 // state describes the media and adds its counters to those of the call.
 func (v view) state(index int, sum *ng.CallState) ng.MediaState {
-	side := &v.side
+	side := v.side
 	s := ng.MediaState{
 		Index: index + 1, Type: side.Remote.Type, Protocol: side.Local.Protocol, Codec: v.codec(), Flags: v.flags(),
 	}

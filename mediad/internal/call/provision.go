@@ -42,7 +42,7 @@ func (p *provision) party(q *party, old []*media, sides []negotiate.Side) ([]*me
 		if i < len(old) {
 			before = old[i]
 		}
-		m, err := p.media(before, &sides[i].Local, p.call.logger(q, i))
+		m, err := p.media(before, &sides[i], p.call.logger(q, i))
 		if err != nil {
 			return nil, err
 		}
@@ -51,13 +51,15 @@ func (p *provision) party(q *party, old []*media, sides []negotiate.Side) ([]*me
 	return next, nil
 }
 
-func (p *provision) media(old *media, l *negotiate.Local, log logger) (*media, error) {
-	m := &media{}
+func (p *provision) media(old *media, side *negotiate.Side, log logger) (*media, error) {
+	m := &media{side: side}
+	l := &side.Local
 	if !l.Active {
 		return m, nil
 	}
 	if old != nil {
 		*m = *old
+		m.side = side
 	}
 	if err := p.ports(m, l); err != nil {
 		return nil, err
@@ -86,7 +88,7 @@ func (p *provision) ports(m *media, l *negotiate.Local) error {
 		return p.noPorts(l, err)
 	}
 	p.undo = append(p.undo, pair.Release)
-	*m = media{pair: pair, sdes: m.sdes}
+	*m = media{side: m.side, pair: pair, sdes: m.sdes}
 	now := time.Now()
 	m.streams = [components]*flow.Stream{
 		flow.NewStream(pair.RTP, p.call.shard, now), flow.NewStream(pair.RTCP, p.call.shard, now),

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 
+	"github.com/tandem-sbc/tandem/mediad/internal/negotiate"
 	"github.com/tandem-sbc/tandem/mediad/internal/report"
 )
 
@@ -19,7 +20,7 @@ func TestRecordNamesWhoTalkedToWhom(t *testing.T) {
 	a, b, silent := newParty("a", now), newParty("b", now.Add(time.Second)), newParty("", now)
 	a.peer, b.peer = b, a
 	c.parties = []*party{a, b, silent}
-	b.present.medias = []*media{{}} // refused
+	b.present.medias = []*media{{side: new(negotiate.Side)}} // refused
 	for reason, word := range map[endReason]string{
 		endDeleted: "REGULAR", endTimeout: "TIMEOUT", endSilent: "SILENT_TIMEOUT", endFinal: "FINAL_TIMEOUT",
 		endOffer: "OFFER_TIMEOUT", endShutdown: "FORCED", endTerminated: "FORCED",

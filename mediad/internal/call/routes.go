@@ -90,7 +90,7 @@ func (c *Call) listeners(p *party, i int) []listener {
 // route is the decision for packets that arrive on one of the ports of m, but
 // for where they go.
 func (m *media) route(component int, handshakes *association) *flow.Route {
-	side := &m.side
+	side := m.side
 	local, remote := &side.Local, &side.Remote
 	security := side.Security()
 	r := &flow.Route{

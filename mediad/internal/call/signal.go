@@ -201,7 +201,7 @@ func (p *provision) execute(d dialogue, from, to *terms, plan *negotiate.Plan) (
 	face(to.medias, plan)
 	for _, t := range []*terms{from, to} {
 		for i, m := range t.medias {
-			m.side = t.snapshot.Sides[i]
+			m.side = &t.snapshot.Sides[i]
 		}
 	}
 	return body, nil

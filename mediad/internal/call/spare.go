@@ -41,7 +41,7 @@ func (c *Call) place(p *party, medias []*media, plan *negotiate.Plan, offer bool
 			medias[i] = p.rested(i, m)
 			continue
 		case ice.Mode != negotiate.ICENone:
-			medias[i] = &media{sdes: m.sdes} // ICE begins
+			medias[i] = &media{side: new(negotiate.Side), sdes: m.sdes} // ICE begins
 			continue
 		}
 		at := plan.From.Sides[i].Remote.RTP
@@ -49,7 +49,7 @@ func (c *Call) place(p *party, medias []*media, plan *negotiate.Plan, offer bool
 		if !at.IsValid() || m.pair != nil && !shared && (!m.facing.IsValid() || m.facing == at) {
 			continue
 		}
-		next := &media{}
+		next := &media{side: new(negotiate.Side)}
 		for _, s := range append(p.current(), p.spares...) {
 			if s.index == i && s.facing == at && s.media.plain() && !(offer && others[s.media.pair]) {
 				*next = *s.media
@@ -92,9 +92,9 @@ func (m *media) plain() bool { return m.ice == nil && m.dtls == nil }
 func restart(medias []*media) []*media {
 	out := make([]*media, len(medias))
 	for i, m := range medias {
-		out[i] = &media{}
+		out[i] = &media{side: new(negotiate.Side)}
 		if m.ice == nil && m.dtls == nil {
-			*out[i] = media{pair: m.pair, streams: m.streams, facing: m.facing}
+			*out[i] = media{side: new(negotiate.Side), pair: m.pair, streams: m.streams, facing: m.facing}
 		}
 	}
 	return out
@@ -158,7 +158,7 @@ func (c *Call) keepSpares(p *party, before []spare) {
 
 // rest returns what has nothing of the media but its ports.
 func (m *media) rest() *media {
-	return &media{pair: m.pair, streams: m.streams, further: m.further, facing: m.facing}
+	return &media{side: new(negotiate.Side), pair: m.pair, streams: m.streams, further: m.further, facing: m.facing}
 }
 
 // pairsOf are the ports that parties use.

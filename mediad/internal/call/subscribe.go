@@ -200,7 +200,7 @@ func (c *Call) provide(req *ng.Request, p *party, t *terms, plan *negotiate.Plan
 	need.keep()
 	t.snapshot, t.medias = plan.To, medias
 	for i, m := range medias {
-		m.side = t.snapshot.Sides[i]
+		m.side = &t.snapshot.Sides[i]
 	}
 	return body, nil
 }
@@ -254,7 +254,7 @@ func (c *Call) answerOffered(req *ng.Request, tag string) (leftovers, error) {
 	old := listener.all()
 	t.snapshot, t.medias = plan.From, medias
 	for i, m := range medias {
-		m.side = t.snapshot.Sides[i]
+		m.side = &t.snapshot.Sides[i]
 	}
 	listener.said = req.SDP
 	c.begin(listener, t, now)
