@@ -67,7 +67,8 @@ type controlPath struct {
 
 	client   *net.UDPConn
 	sent     int
-	message  []byte                // the last one sent
+	message  []byte // the last one sent
+	reply    [4096]byte
 	patterns map[ng.Command][]byte // with "###" in place of the Call-ID
 }
 
@@ -218,13 +219,12 @@ func (p *controlPath) send(req *ng.Request) error {
 	if _, err := p.client.Write(p.message); err != nil {
 		return err
 	}
-	var reply [4096]byte
-	n, err := p.client.Read(reply[:])
+	n, err := p.client.Read(p.reply[:])
 	if err != nil {
 		return err
 	}
-	if !bytes.Contains(reply[:n], []byte("6:result2:ok")) {
-		return fmt.Errorf("%s", reply[:n])
+	if !bytes.Contains(p.reply[:n], []byte("6:result2:ok")) {
+		return fmt.Errorf("%s", p.reply[:n])
 	}
 	return nil
 }

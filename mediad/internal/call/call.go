@@ -103,7 +103,8 @@ func (p *party) latest() terms {
 // put makes t the terms of the party, at once or when they are answered.
 func (p *party) put(t terms, answered bool) {
 	if p.present.agreed && !answered {
-		p.open = &t
+		open := t
+		p.open = &open
 		return
 	}
 	t.agreed = answered

@@ -52,8 +52,10 @@ func (r *Registry) Delete(req *ng.Request) (*ng.CallState, bool, error) {
 		delay = time.Duration(*req.DeleteDelay) * time.Second
 	}
 	whole := c.scheduleDeletion(target, now.Add(max(delay, 0)))
-	c.log.Info("delete", zap.String("from-tag", req.FromTag), zap.String("to-tag", req.ToTag),
-		zap.Bool("whole call", whole), zap.Duration("delay", delay))
+	if line := c.log.Check(zap.InfoLevel, "delete"); line != nil {
+		line.Write(zap.String("from-tag", req.FromTag), zap.String("to-tag", req.ToTag),
+			zap.Bool("whole call", whole), zap.Duration("delay", delay))
+	}
 	c.mu.Unlock()
 	if delay <= 0 {
 		r.expire(c, now)
@@ -163,7 +165,11 @@ func (r *Registry) finish(c *Call, reason endReason) {
 		r.cfg.Report.Record(record)
 	}
 	r.cfg.Teardown.Tell(timedOut)
-	c.log.Info("end", zap.String("reason", string(reason)), zap.Duration("duration", time.Since(c.created)),
+	line := c.log.Check(zap.InfoLevel, "end")
+	if line == nil {
+		return
+	}
+	line.Write(zap.String("reason", string(reason)), zap.Duration("duration", time.Since(c.created)),
 		zap.Uint64("packets", sum.packets), zap.Uint64("bytes", sum.bytes), zap.Uint64("errors", sum.errors),
 		zap.Int("media", sum.media), zap.Int("media-never-heard", sum.silent))
 }

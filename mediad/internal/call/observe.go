@@ -169,14 +169,18 @@ func (t *tables) of(p flow.Payloads) *flow.Payloads {
 		if shared := (*known)[p]; shared != nil {
 			return shared
 		}
-		if len(*known) >= maxTables {
-			return &p
-		}
 	}
+	return t.insert(p)
+}
+
+func (t *tables) insert(p flow.Payloads) *flow.Payloads {
 	t.add.Lock()
 	defer t.add.Unlock()
 	next := make(map[flow.Payloads]*flow.Payloads)
 	if known := t.known.Load(); known != nil {
+		if len(*known) >= maxTables {
+			return &p
+		}
 		maps.Copy(next, *known)
 	}
 	if next[p] == nil {

@@ -111,12 +111,14 @@ func (c *Call) signal(req *ng.Request) (string, leftovers, error) {
 		if d, fresh, err = c.answerDialogue(req, now); err != nil {
 			return "", leftovers{}, err
 		}
-		as := *req
-		as.Flags.Clear(ng.FlagReset) // too late to start over
-		if fresh {
-			as.Command = ng.CommandOffer // nothing was offered, so there is nothing to compare with
+		if fresh || req.Flags.Has(ng.FlagReset) {
+			as := *req
+			as.Flags.Clear(ng.FlagReset) // too late to start over
+			if fresh {
+				as.Command = ng.CommandOffer // nothing was offered, so there is nothing to compare with
+			}
+			planned = &as
 		}
-		planned = &as
 	} else {
 		d = c.offerDialogue(req, now)
 	}
@@ -289,8 +291,9 @@ func (c *Call) commit(req *ng.Request, d dialogue, from, to terms, now time.Time
 	}
 	d.from.reopen(now)
 	d.to.reopen(now)
-	c.log.Info(string(req.Command),
-		zap.String("from-tag", req.FromTag), zap.String("to-tag", req.ToTag), zap.Int("medias", len(from.medias)))
+	if line := c.log.Check(zap.InfoLevel, string(req.Command)); line != nil {
+		line.Write(zap.String("from-tag", req.FromTag), zap.String("to-tag", req.ToTag), zap.Int("medias", len(from.medias)))
+	}
 }
 
 // trickle takes over the candidates of a fragment.

@@ -28,7 +28,9 @@ type spare struct {
 // stay; ICE that begins has new ones, unless the media comes back.
 func (c *Call) place(p *party, medias []*media, plan *negotiate.Plan, offer bool) []*media {
 	medias = slices.Clone(medias)
-	others := pairsOf(slices.DeleteFunc(slices.Clone(c.parties), func(q *party) bool { return q.number >= p.number })...)
+	earlier := func(pair *ports.Pair) bool {
+		return slices.ContainsFunc(c.parties, func(q *party) bool { return q.number < p.number && q.uses(pair) })
+	}
 	for i, m := range medias {
 		if i >= len(plan.From.Sides) || m.ice != nil || m.dtls != nil {
 			continue
@@ -45,13 +47,13 @@ func (c *Call) place(p *party, medias []*media, plan *negotiate.Plan, offer bool
 			continue
 		}
 		at := plan.From.Sides[i].Remote.RTP
-		shared := offer && others[m.pair]
+		shared := offer && earlier(m.pair)
 		if !at.IsValid() || m.pair != nil && !shared && (!m.facing.IsValid() || m.facing == at) {
 			continue
 		}
 		next := &media{side: new(negotiate.Side)}
 		for _, s := range append(p.current(), p.spares...) {
-			if s.index == i && s.facing == at && s.media.plain() && !(offer && others[s.media.pair]) {
+			if s.index == i && s.facing == at && s.media.plain() && !(offer && earlier(s.media.pair)) {
 				*next = *s.media
 			}
 		}
@@ -131,22 +133,22 @@ func (p *party) current() []spare {
 // keepSpares makes the ports that the party was told before, and which are no
 // longer in use, its spares. Those that are in use again are spare no more.
 func (c *Call) keepSpares(p *party, before []spare) {
-	seen := pairsOf(p)
 	var kept []spare
+	seen := func(pair *ports.Pair) bool {
+		return p.uses(pair) || slices.ContainsFunc(kept, func(k spare) bool { return k.media.pair == pair })
+	}
 	for _, s := range append(p.spares, before...) {
 		if latest := p.latest().medias; s.index < len(latest) && latest[s.index].pair == nil {
 			s.media = s.media.rest() // it was refused, and may come back
 		}
-		if !seen[s.media.pair] && s.facing.IsValid() && s.media.plain() {
-			seen[s.media.pair] = true
+		if !seen(s.media.pair) && s.facing.IsValid() && s.media.plain() {
 			kept = append(kept, s)
 		}
 	}
 	p.spares = kept[max(0, len(kept)-maxSpares):]
-	shared := pairsOf(c.parties...) // forks may share ports
 	for _, s := range p.spares {
-		if shared[s.media.pair] {
-			continue
+		if slices.ContainsFunc(c.parties, func(q *party) bool { return q.uses(s.media.pair) }) {
+			continue // forks may share ports
 		}
 		for _, at := range s.media.places() {
 			for _, stream := range at.streams {
@@ -161,13 +163,8 @@ func (m *media) rest() *media {
 	return &media{side: new(negotiate.Side), pair: m.pair, streams: m.streams, further: m.further, facing: m.facing}
 }
 
-// pairsOf are the ports that parties use.
-func pairsOf(parties ...*party) map[*ports.Pair]bool {
-	pairs := make(map[*ports.Pair]bool)
-	for _, p := range parties {
-		for _, s := range p.current() {
-			pairs[s.media.pair] = true
-		}
-	}
-	return pairs
+// uses reports whether the pair of ports is in force or on offer for the party.
+func (p *party) uses(pair *ports.Pair) bool {
+	with := func(m *media) bool { return m.pair == pair }
+	return pair != nil && (slices.ContainsFunc(p.present.medias, with) || p.open != nil && slices.ContainsFunc(p.open.medias, with))
 }
