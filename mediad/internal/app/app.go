@@ -76,7 +76,7 @@ func New(cfg Config) (*App, error) {
 		_, bytes, _ := a.calls.Received()
 		return bytes
 	})
-	if a.engine, err = newEngine(&s.Engine, uint8(s.Network.TOS), log); err != nil {
+	if a.engine, err = (engines{&s.Engine, &s.Network, log}).start(); err != nil {
 		return nil, err
 	}
 	if a.ports, err = newPorts(&s.Network, a.engine, log); err != nil {
@@ -156,7 +156,6 @@ func newPorts(n *settings.Network, e engine.Engine, log *zap.Logger) (*ports.Reg
 			return nil, err
 		}
 	}
-	warnOfDescriptors((n.PortMax-n.PortMin+1)*len(n.Interfaces), log)
 	registry, err := ports.New(interfacesOf(n, log), ports.Options{Open: e.OpenPair, FirstOnly: n.SavePorts})
 	if err != nil {
 		return nil, fmt.Errorf("interface: %w", err)
