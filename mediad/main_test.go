@@ -50,7 +50,7 @@ func TestExitCodes(t *testing.T) {
 		{"--help", 0, "--listen-ng"},
 		{usual + "--nonsense", 2, "unknown option --nonsense"},
 		{usual + "--timeout=x", 2, `timeout: "x" is not a whole number`},
-		{usual + "--table=0 --no-fallback", 1, "no kernel forwarding"},
+		{usual + "--engine=sockets --table=0 --no-fallback", 1, "no kernel forwarding"},
 		{usual + "-p /does/not/exist/pid", 1, "pidfile"},
 		{usual + "-n " + taken.LocalAddr().String(), 1, "address already in use"},
 		{"--config-file=none -f -E -i 192.0.2.77 -n 127.0.0.1:0 --auto-port-range=100", 1, "auto-port-range"},
@@ -82,7 +82,7 @@ func TestRunsUntilSIGTERM(t *testing.T) {
 
 	for _, want := range []string{
 		`unknown option ignored {"option": "no-such-key", "source": "` + config + `:7"}`,
-		`option has no effect in this version {"option": "recording-method"`, "user space",
+		`option has no effect in this version {"option": "recording-method"`, "media engine",
 	} {
 		require.Contains(t, log.String(), want)
 	}
