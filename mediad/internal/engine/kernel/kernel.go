@@ -24,8 +24,9 @@ const (
 	defaultCapacity = 65536
 	// gather is how long work is gathered before the kernel is told: signalling changes several streams in a row.
 	gather = 5 * time.Millisecond
-	// settling is the time after a change of devices or routes before they are looked at: such changes come in swarms.
-	settling = 50 * time.Millisecond
+	// settling is the time after a change of devices or routes before they are looked at, and calm the least time between two looks:
+	// such changes come in swarms.
+	settling, calm = 50 * time.Millisecond, time.Second
 	// interval is how often the RTP source that a stream lets through may change: sources that alternate stay in user space but for one.
 	interval = time.Second
 )
@@ -132,14 +133,10 @@ func (e *Engine) OpenPair(addr netip.Addr, even uint16) (rtp, rtcp udp.Port, err
 func (e *Engine) Carrier(s *flow.Stream) (carrier, reason string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	r := e.records[s]
-	switch {
-	case r == nil:
+	if r := e.records[s]; r == nil {
 		_, reason, _ = s.Shortcut()
-	case r.installed():
+	} else if reason = r.reason; r.installed() {
 		return name, ""
-	default:
-		reason = r.reason
 	}
 	carrier, _ = e.below.Carrier(s)
 	return carrier, reason

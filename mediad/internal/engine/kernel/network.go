@@ -97,6 +97,9 @@ func (n *network) refresh() error {
 		n.largest[a.Index] = a.MTU
 		if n.attached[a.Index] == nil {
 			at, err := attach(n.program, a.Index, n.filters)
+			if errors.Is(err, unix.ENODEV) {
+				continue // it has just gone
+			}
 			if err != nil {
 				failed = append(failed, err)
 				continue

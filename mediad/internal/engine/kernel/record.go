@@ -97,19 +97,25 @@ func (e *Engine) soil(r *record) {
 
 // run keeps the kernel up to date.
 func (e *Engine) run() {
-	timer := time.NewTimer(interval)
+	timer, look := time.NewTimer(interval), time.NewTimer(0)
 	defer timer.Stop()
+	defer look.Stop()
+	<-look.C
+	looked, waiting := time.Now(), false
 	for {
 		select {
 		case <-e.done:
 			return
 		case <-e.changed:
-			if !e.pause(settling) {
-				return
+			if !waiting {
+				waiting = true
+				look.Reset(max(settling, calm-time.Since(looked)))
 			}
+		case <-look.C:
+			looked, waiting = time.Now(), false
 			e.refresh()
 		case <-e.work:
-			if !e.pause(gather) {
+			if !e.gathered() {
 				return
 			}
 			if e.clean() {
@@ -123,9 +129,9 @@ func (e *Engine) run() {
 	}
 }
 
-// pause reports whether the engine goes on.
-func (e *Engine) pause(d time.Duration) bool {
-	t := time.NewTimer(d)
+// gathered waits for work that belongs together, and reports whether the engine goes on.
+func (e *Engine) gathered() bool {
+	t := time.NewTimer(gather)
 	defer t.Stop()
 	select {
 	case <-e.done:
@@ -143,7 +149,9 @@ func (e *Engine) refresh() {
 		e.tell(err)
 	}
 	for _, r := range e.records {
-		e.soil(r)
+		if r.installed() || r.reason == whyRoute {
+			e.soil(r)
+		}
 	}
 }
 
@@ -175,6 +183,10 @@ func (e *Engine) clean() (early bool) {
 
 // decide puts a stream into the kernel if it has a shortcut; false if it is too early for that.
 func (e *Engine) decide(r *record, now time.Time) bool {
+	if r.stream.Route().Control { // and will be: RTCP stays in user space
+		e.drop(r)
+		return true
+	}
 	e.depend(r)
 	sc, reason, ok := r.stream.Shortcut()
 	if !ok {

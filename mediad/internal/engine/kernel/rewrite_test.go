@@ -5,9 +5,13 @@ package kernel
 import (
 	"encoding/binary"
 	"net/netip"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/tandem-sbc/tandem/mediad/internal/flow"
 )
 
 // TestRewrite: SSRC, sequence number and timestamp are shifted, and the checksum stays right, with an entry made by hand.
@@ -42,4 +46,23 @@ func TestRewrite(t *testing.T) {
 		require.NoError(t, n.close())
 		require.NoError(t, p.close())
 	}
+}
+
+// TestJitter: packets that come four times as fast as they should jitter by three quarters of their distance (RFC 3550 §A.8).
+func TestJitter(t *testing.T) {
+	c := loopbackCall(t, Config{})
+	c.routeA.Payloads = &flow.Payloads{}
+	c.routeA.Payloads.Clock[8] = 8000
+	c.set()
+	c.both()
+	for range 40 {
+		c.alice.talk(c.toA.LocalAddr(), 1)
+		time.Sleep(5 * time.Millisecond)
+	}
+	c.bob.hears(c.alice, c.toB.LocalAddr(), 40)
+	c.engine.mu.Lock()
+	defer c.engine.mu.Unlock()
+	jitter := atomic.LoadUint32(&c.engine.program.count(c.engine.records[c.toA].entry.slot).Jitter) >> 4
+	require.Greater(t, jitter, uint32(20)) // 120 on a machine with nothing else to do
+	require.Less(t, jitter, uint32(200))
 }
