@@ -16,23 +16,12 @@ import (
 // attachment is a program on the ingress side of one device.
 type attachment interface{ Close() error }
 
-// attach puts the program on a device: by a tcx link, which ends with the process, or by a tc filter where the kernel has no tcx (before
-// Linux 6.6).
-func attach(p *ebpf.Program, index int, filters bool) (attachment, error) {
-	if !filters {
-		l, err := link.AttachTCX(link.TCXOptions{Interface: index, Program: p, Attach: ebpf.AttachTCXIngress})
-		if err == nil {
-			return l, nil
-		}
-		if !errors.Is(err, link.ErrNotSupported) {
-			return nil, fmt.Errorf("kernel: tcx at device %d: %w", index, err)
-		}
-	}
-	f, err := attachFilter(p, index)
+func attachLink(p *ebpf.Program, index int) (attachment, error) {
+	l, err := link.AttachTCX(link.TCXOptions{Interface: index, Program: p, Attach: ebpf.AttachTCXIngress})
 	if err != nil {
-		return nil, fmt.Errorf("kernel: tc filter at device %d: %w", index, err)
+		return nil, fmt.Errorf("kernel: tcx at device %d: %w", index, err)
 	}
-	return f, nil
+	return l, nil
 }
 
 // filter is a tc filter of ours. It outlives a process that is killed; the next one removes it.
@@ -45,6 +34,14 @@ const filterPrefix = "tandem-"
 const filterPriority = 0xc000
 
 func attachFilter(p *ebpf.Program, index int) (attachment, error) {
+	f, err := addFilter(p, index)
+	if err != nil {
+		return nil, fmt.Errorf("kernel: tc filter at device %d: %w", index, err)
+	}
+	return f, nil
+}
+
+func addFilter(p *ebpf.Program, index int) (attachment, error) {
 	qdisc := &netlink.Clsact{QdiscAttrs: netlink.QdiscAttrs{LinkIndex: index, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT}}
 	if err := netlink.QdiscAdd(qdisc); err != nil && !errors.Is(err, unix.EEXIST) {
 		return nil, fmt.Errorf("clsact: %w", err)

@@ -113,8 +113,11 @@ func (e *Engine) Name() string { return name }
 
 // Detail names what moves the packets that the kernel does not.
 func (e *Engine) Detail() string {
+	e.mu.Lock()
+	filters := e.network.filters
+	e.mu.Unlock()
 	how := "tcx"
-	if e.cfg.filters {
+	if filters {
 		how = "tc filter"
 	}
 	detail := how + " over " + e.below.Name()

@@ -9,12 +9,16 @@ import (
 	"syscall"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
 // maxHops bounds the next hops that are remembered.
 const maxHops = 4096
+
+// errDevice says that packets leave by a device of a kind that the program does not know: it is no Ethernet.
+var errDevice = errors.New("kernel: not an Ethernet device")
 
 // hop is how a packet leaves the host.
 type hop struct {
@@ -96,7 +100,7 @@ func (n *network) refresh() error {
 		}
 		n.largest[a.Index] = a.MTU
 		if n.attached[a.Index] == nil {
-			at, err := attach(n.program, a.Index, n.filters)
+			at, err := n.attach(a.Index)
 			if errors.Is(err, unix.ENODEV) {
 				continue // it has just gone
 			}
@@ -116,6 +120,19 @@ func (n *network) refresh() error {
 	return errors.Join(failed...)
 }
 
+// attach puts the program on a device: by a tcx link, which ends with the process, or by a tc filter where the kernel has no tcx (before
+// Linux 6.6).
+func (n *network) attach(index int) (attachment, error) {
+	if !n.filters {
+		l, err := attachLink(n.program, index)
+		if !errors.Is(err, link.ErrNotSupported) {
+			return l, err
+		}
+		n.filters = true
+	}
+	return attachFilter(n.program, index)
+}
+
 // lookup finds the way to a destination.
 func (n *network) lookup(d direction) (hop, error) {
 	if h, ok := n.hops[d]; ok {
@@ -130,6 +147,9 @@ func (n *network) lookup(d direction) (hop, error) {
 	}
 	r := &found[0]
 	h := hop{device: r.LinkIndex, gateway: d.to, largest: n.largest[r.LinkIndex]}
+	if h.largest == 0 {
+		return hop{}, fmt.Errorf("%w: device %d, to %s", errDevice, r.LinkIndex, d.to)
+	}
 	if gw, ok := netip.AddrFromSlice(r.Gw); ok && !gw.IsUnspecified() {
 		h.gateway = gw.Unmap()
 	} else if via, ok := r.Via.(*netlink.Via); ok {

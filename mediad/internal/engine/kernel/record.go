@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -16,6 +17,7 @@ import (
 const (
 	whyFull    = "the kernel's table is full"
 	whyRoute   = "no route to the destination"
+	whyDevice  = "the way to the destination is no Ethernet"
 	whyRefused = "the kernel has refused"
 	whySoon    = "about to go to the kernel"
 )
@@ -149,7 +151,7 @@ func (e *Engine) refresh() {
 		e.tell(err)
 	}
 	for _, r := range e.records {
-		if r.installed() || r.reason == whyRoute {
+		if r.installed() || r.reason == whyRoute || r.reason == whyDevice {
 			e.soil(r)
 		}
 	}
@@ -203,6 +205,9 @@ func (e *Engine) decide(r *record, now time.Time) bool {
 	case err != nil:
 		e.takeOut(r)
 		r.reason = whyRoute
+		if errors.Is(err, errDevice) {
+			r.reason = whyDevice
+		}
 		return true
 	case r.entry == nil && !e.takeSlot(r):
 		r.reason = whyFull

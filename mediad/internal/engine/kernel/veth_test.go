@@ -122,6 +122,23 @@ func TestGateway(t *testing.T) {
 	c.exchange(10)
 }
 
+// TestTunnel: the way to a peer is no Ethernet.
+func TestTunnel(t *testing.T) {
+	client, _ := between(t)
+	e := newEngine(t, Config{})
+	require.NoError(t, netlink.LinkAdd(&netlink.Tuntap{LinkAttrs: netlink.LinkAttrs{Name: "tunnel"}, Mode: netlink.TUNTAP_MODE_TUN}))
+	configure(t, "tunnel", "10.88.0.1/24")
+	t.Cleanup(func() {
+		l, err := netlink.LinkByName("tunnel")
+		require.NoError(t, err)
+		require.NoError(t, netlink.LinkDel(l))
+	})
+	far := &phone{t: t, addr: netip.MustParseAddrPort("10.88.0.2:4000")}
+	c := newCall(t, e, client.phone("10.77.1.2:0"), far, "10.77.1.1", "10.88.0.1")
+	c.alice.talk(c.toA.LocalAddr(), 1)
+	require.Eventually(t, func() bool { _, why := e.Carrier(c.toA); return why == whyDevice }, 3*time.Second, 5*time.Millisecond)
+}
+
 // TestStacked: the peers are behind devices on top of others, one of which comes after the start: VLANs where the kernel has them, else
 // MACVLANs. What arrives at the device below is not for it.
 func TestStacked(t *testing.T) {
