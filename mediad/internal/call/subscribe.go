@@ -266,6 +266,9 @@ func (c *Call) answerOffered(req *ng.Request, tag string) (leftovers, error) {
 func (c *Call) begin(p *party, t terms, now time.Time) {
 	p.put(t, true)
 	p.answered, c.answered = true, true
+	for _, s := range p.subscriptions {
+		s.fit()
+	}
 	c.touch(p, now)
 	c.settleKeys(p, &party{})
 	c.compile()

@@ -44,6 +44,17 @@ func (s *subscription) receives(i int) []*media {
 	return out
 }
 
+// fit gives up what the subscription copies to a media of another kind: the
+// listener has agreed to another body since.
+func (s *subscription) fit() {
+	listener, source := s.listener.present.snapshot.Sides, s.source.present.snapshot.Sides
+	for n, i := range s.index {
+		if i >= 0 && (n >= len(listener) || i >= len(source) || listener[n].Remote.Type != source[i].Remote.Type) {
+			s.index[n] = -1
+		}
+	}
+}
+
 // associate makes the parties of an offer or answer hear each other. Who heard
 // one of them by an offer or answer before no longer does: there is one dialogue
 // at a time, though early media of all branches may still reach the caller.

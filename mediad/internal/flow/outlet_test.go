@@ -2,6 +2,7 @@ package flow
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -46,4 +47,10 @@ func TestPassSTUN(t *testing.T) {
 	require.Equal(t, sink, got[0].To)
 	require.Len(t, p.handle([]byte{22, 254, 253, 0}, addr("203.0.113.66:1"), 0), 1, "handshakes go through, too")
 	require.Equal(t, sipPhone, p.in.Destination(), "they teach no address")
+
+	for range maxPassed - 2 {
+		require.Len(t, p.handle(check, addr("203.0.113.66:1"), 0), 1)
+	}
+	require.Empty(t, p.handle(check, addr("203.0.113.66:1"), 0), "a flood goes to nobody")
+	require.Len(t, p.handle(check, sipPhone, time.Second), 1)
 }

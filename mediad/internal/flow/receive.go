@@ -22,7 +22,7 @@ func (s *Stream) Handle(pkt []byte, src netip.AddrPort, now time.Time, out *Batc
 		case r.ICE != nil:
 			r.ICE.HandlePacket(pkt, src)
 		case r.PassSTUN:
-			s.passSTUN(r, pkt, out)
+			s.passSTUN(r, pkt, now, out)
 		default:
 			s.counters.refuse(len(pkt))
 		}
@@ -33,7 +33,7 @@ func (s *Stream) Handle(pkt []byte, src netip.AddrPort, now time.Time, out *Batc
 				r.DTLS.HandlePacket(pkt, src)
 			}
 		case r.PassSTUN:
-			s.passSTUN(r, pkt, out)
+			s.passSTUN(r, pkt, now, out)
 		default:
 			s.counters.refuse(len(pkt))
 		}
@@ -59,8 +59,19 @@ func (s *Stream) Handle(pkt []byte, src netip.AddrPort, now time.Time, out *Batc
 	}
 }
 
+// maxPassed bounds the datagrams a second that passSTUN sends on from one port: strangers may send them, too, and each goes to all outputs.
+// Checks of many candidates and the flights of a handshake are far fewer.
+const maxPassed = 200
+
 // passSTUN sends a connectivity check or a handshake between the parties on to where media goes.
-func (s *Stream) passSTUN(r *Route, pkt []byte, out *Batch) {
+func (s *Stream) passSTUN(r *Route, pkt []byte, now time.Time, out *Batch) {
+	if second := now.Unix(); s.passed.second != second {
+		s.passed.second, s.passed.count = second, 0
+	}
+	if s.passed.count++; s.passed.count > maxPassed {
+		s.counters.refuse(len(pkt))
+		return
+	}
 	for i := range r.Media {
 		o := &r.Media[i]
 		via := o.Stream.Outlet()

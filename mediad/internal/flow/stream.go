@@ -39,6 +39,11 @@ type Stream struct {
 	latch  latch // owned by the worker
 	// waiting are packets ahead of their keys, owned by the worker.
 	waiting []ahead
+	// passed are the connectivity checks and handshakes sent on this second, owned by the worker.
+	passed struct {
+		second int64 // Unix time
+		count  int32
+	}
 	// settled tells that the latch has closed, or that a packet has come where nothing is learned.
 	settled atomic.Bool
 	// latched is one more than the number of Reopen calls when the latch was last closed, 0 if it never was.
