@@ -10,8 +10,12 @@ import (
 
 // participant finds the party that a command is about: by its label, by an
 // address that its SDP has told, or by its tag, in this order. Nil without an
-// error means that none is named, so the whole call is meant.
+// error means that none is named, so the whole call is meant, as with the flag
+// "all", whoever is named beside it.
 func (c *Call) participant(req *ng.Request) (*party, error) {
+	if req.Flags.Has(ng.FlagAll) {
+		return nil, nil
+	}
 	p, err := c.named(req)
 	if p == nil {
 		return nil, err

@@ -112,28 +112,28 @@ func (c *Call) touch(p *party, now time.Time) {
 	c.lastSignal, c.quietAt = now, time.Time{}
 }
 
-// sources finds the parties that a subscription is to copy: those of "from-tags",
-// all with the flag, else the one that is named.
+// sources finds the parties that a subscription is to copy: all, the one that is
+// named, else those of "from-tags".
 func (c *Call) sources(req *ng.Request) ([]*party, error) {
-	var out []*party
-	for _, tag := range req.Participants.FromTags {
-		if p := c.partyByTag(tag); p != nil && !slices.Contains(out, p) {
-			out = append(out, p)
-		}
+	p, err := c.participant(req)
+	if err != nil {
+		return nil, err
 	}
-	if len(out) == 0 {
-		p, err := c.participant(req)
-		switch {
-		case err != nil:
-			return nil, err
-		case req.Flags.Has(ng.FlagAll), strings.EqualFold(req.Participants.All, "all"):
-			for _, q := range c.parties {
-				if q.said != "" && q.tag != req.ToTag {
-					out = append(out, q)
-				}
+	var out []*party
+	switch {
+	case req.Flags.Has(ng.FlagAll), strings.EqualFold(req.Participants.All, "all"):
+		for _, q := range c.parties {
+			if q.tag != req.ToTag {
+				out = append(out, q)
 			}
-		case p != nil:
-			out = append(out, p)
+		}
+	case p != nil:
+		out = append(out, p)
+	default:
+		for _, tag := range req.Participants.FromTags {
+			if q := c.partyByTag(tag); q != nil && !slices.Contains(out, q) {
+				out = append(out, q)
+			}
 		}
 	}
 	if out = slices.DeleteFunc(out, func(p *party) bool { return p.said == "" }); len(out) == 0 {
