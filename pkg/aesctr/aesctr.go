@@ -11,8 +11,8 @@ import (
 
 // Cipher is an AES key. It is for one goroutine at a time.
 type Cipher struct {
+	portable *portable // if the processor has no AES instructions that we know to use
 	schedule schedule
-	portable *portable // instead, if the processor has no AES instructions that we know to use
 }
 
 // portable makes the key stream by way of crypto/aes.
@@ -22,17 +22,16 @@ type portable struct {
 }
 
 // New takes a key of 16, 24 or 32 bytes; the error is an aes.KeySizeError.
-func New(key []byte) (*Cipher, error) {
-	c := &Cipher{}
+func New(key []byte) (c Cipher, err error) {
 	if len(key) != 16 && len(key) != 24 && len(key) != 32 {
-		return nil, aes.KeySizeError(len(key))
+		return c, aes.KeySizeError(len(key))
 	}
 	if c.schedule.expand(key) {
 		return c, nil
 	}
 	block, err := aes.NewCipher(key)
 	if err != nil {
-		return nil, err
+		return c, err
 	}
 	c.portable = &portable{block: block}
 	return c, nil

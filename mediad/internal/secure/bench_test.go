@@ -137,3 +137,25 @@ func BenchmarkNewOutbound(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkManyContexts is the cost of a packet among those of thousands of calls, when contexts have to come from memory.
+func BenchmarkManyContexts(b *testing.B) {
+	for _, suite := range []Suite{AESCM12880, AEADAES128GCM} {
+		b.Run(suite.String(), func(b *testing.B) {
+			contexts := make([]*Outbound, 4096)
+			for i := range contexts {
+				out, err := NewOutbound(benchmarkKey(b, suite))
+				require.NoError(b, err)
+				contexts[i] = out
+			}
+			buf := sized(172)
+			b.ReportAllocs()
+			for n := 0; b.Loop(); n++ {
+				binary.BigEndian.PutUint16(buf[2:], uint16(n/len(contexts)))
+				if _, err := contexts[n%len(contexts)].ProtectRTP(buf[:0], buf); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -14,24 +14,31 @@ const (
 	maxControlIndex = 1<<31 - 1
 )
 
-// classic has the transforms of RFC 3711: AES-CM, also with longer keys (RFC 6188), AES-f8 or no encryption, signed with HMAC-SHA1.
+// classic has the transforms of RFC 3711: AES-CM, also with longer keys (RFC 6188), AES-f8 or no encryption, signed with HMAC-SHA1. It is in
+// one piece of memory: with thousands of calls, a packet waits for each pointer that is followed.
 type classic struct {
 	media, control direction
-	mediaTag       int // bytes, 0 without authentication
-	signer         *signer
+	mediaTag       int  // bytes, 0 without authentication
+	plainControl   bool // RTCP that we send is not encrypted; what is received tells for itself
+	signer         signer
 }
 
 // direction holds the session keys of SRTP or of SRTCP.
 type direction struct {
-	stream keystream // nil: NULL cipher
-	sends  bool      // encrypted what is sent; what is received tells for itself in SRTCP
-	mac    macKey
+	mac     macKey
+	cipher  cipherMode
+	counter counterMode
+	f8      *f8
 }
 
-// keystream is an additive cipher.
-type keystream interface {
-	// xor encrypts or decrypts data in place. header is that of the packet.
-	xor(data, header []byte, at position, control bool)
+// xor encrypts or decrypts data in place. header is that of the packet.
+func (d *direction) xor(data, header []byte, at position, control bool) {
+	switch d.cipher {
+	case cipherCM:
+		d.counter.xor(data, at)
+	case cipherF8:
+		d.f8.xor(data, header, at, control)
+	}
 }
 
 // newClassic makes the transforms of a key whose lengths are right.
@@ -45,34 +52,35 @@ func newClassic(k Key) (*classic, error) {
 	if k.UnauthenticatedSRTP {
 		c.mediaTag = 0
 	}
-	if c.signer, err = newSigner(); err != nil {
+	if err = c.signer.prepare(); err != nil {
 		return nil, err
 	}
-	if c.media, err = newDirection(f, d, 0, c.signer); err != nil {
+	if err = c.media.prepare(f, d, 0, &c.signer); err != nil {
 		return nil, err
 	}
-	if c.control, err = newDirection(f, d, labelsOfControl, c.signer); err != nil {
+	if err = c.control.prepare(f, d, labelsOfControl, &c.signer); err != nil {
 		return nil, err
 	}
 	if k.UnencryptedSRTP {
-		c.media.stream = nil
+		c.media.cipher = cipherNull
 	}
-	c.control.sends = c.control.stream != nil && !k.UnencryptedSRTCP
+	c.plainControl = f.cipher == cipherNull || k.UnencryptedSRTCP
 	return c, nil
 }
 
-func newDirection(f suiteFacts, from *derivation, label byte, s *signer) (d direction, err error) {
+func (d *direction) prepare(f suiteFacts, from *derivation, label byte, s *signer) (err error) {
+	d.cipher = f.cipher
 	d.mac = s.key(from.derive(label+labelAuthentication, authKeyLength))
 	var salt [saltLength]byte
 	copy(salt[:], from.derive(label+labelSalt, saltLength))
 	key := from.derive(label+labelEncryption, f.key)
 	switch f.cipher {
 	case cipherF8:
-		d.stream, err = newF8(key, salt[:])
+		d.f8, err = newF8(key, salt[:])
 	case cipherCM:
-		d.stream, err = newCounterMode(key, salt[:])
+		d.counter, err = newCounterMode(key, salt[:])
 	}
-	return d, err
+	return err
 }
 
 func (c *classic) mkiAt(size, mki int, control bool) int {
@@ -85,9 +93,7 @@ func (c *classic) mkiAt(size, mki int, control bool) int {
 func (c *classic) wordAt(size, mki int) int { return size - controlTag - mki - controlIndex }
 
 func (c *classic) sealRTP(pkt []byte, header int, at position, mki []byte) []byte {
-	if c.media.stream != nil {
-		c.media.stream.xor(pkt[header:], pkt[:header], at, false)
-	}
+	c.media.xor(pkt[header:], pkt[:header], at, false)
 	if c.mediaTag == 0 {
 		return append(pkt, mki...)
 	}
@@ -104,16 +110,14 @@ func (c *classic) openRTP(pkt []byte, header int, at position, mki int) ([]byte,
 		}
 	}
 	pkt = pkt[:end]
-	if c.media.stream != nil {
-		c.media.stream.xor(pkt[header:], pkt[:header], at, false)
-	}
+	c.media.xor(pkt[header:], pkt[:header], at, false)
 	return pkt, nil
 }
 
 func (c *classic) sealRTCP(pkt []byte, at position, mki []byte) []byte {
 	word := uint32(at.index)
-	if c.control.sends {
-		c.control.stream.xor(pkt[rtp.RTCPHeaderSize:], pkt[:rtp.RTCPHeaderSize], at, true)
+	if !c.plainControl {
+		c.control.xor(pkt[rtp.RTCPHeaderSize:], pkt[:rtp.RTCPHeaderSize], at, true)
 		word |= encryptedFlag
 	}
 	tag := c.signer.sign(&c.control.mac, pkt, word)
@@ -128,8 +132,8 @@ func (c *classic) openRTCP(pkt []byte, at position, word uint32, mki int) ([]byt
 		return nil, errAuthentication
 	}
 	pkt = pkt[:end]
-	if c.control.stream != nil && word&encryptedFlag != 0 {
-		c.control.stream.xor(pkt[rtp.RTCPHeaderSize:], pkt[:rtp.RTCPHeaderSize], at, true)
+	if word&encryptedFlag != 0 {
+		c.control.xor(pkt[rtp.RTCPHeaderSize:], pkt[:rtp.RTCPHeaderSize], at, true)
 	}
 	return pkt, nil
 }

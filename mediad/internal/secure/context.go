@@ -32,12 +32,12 @@ var (
 
 // Inbound authenticates and decrypts what a peer sends under one key. It belongs to one engine worker and has no lock.
 type Inbound struct {
-	key    Key
 	ctx    transform
-	rtp    sources
-	rtcp   sources
-	fresh  source                 // a source that is not known yet, until its first packet is authenticated
 	record atomic.Pointer[record] // kept while the key is handed through
+	rtp    sources
+	key    Key
+	rtcp   sources
+	fresh  source // a source that is not known yet, until its first packet is authenticated
 }
 
 // Outbound encrypts and signs what is sent to a peer under one key. It belongs to one engine worker and has no lock.
@@ -48,8 +48,8 @@ type Outbound struct {
 
 // protector is the state of a sending context.
 type protector struct {
-	mki  []byte
 	ctx  transform
+	mki  []byte
 	rtp  sources
 	rtcp sources
 }

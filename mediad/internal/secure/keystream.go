@@ -11,21 +11,18 @@ import (
 
 // counterMode is AES in counter mode (RFC 3711 §4.1.1, RFC 6188).
 type counterMode struct {
-	cipher    *aesctr.Cipher
 	high, low uint64 // the session salt times 2^16
+	cipher    aesctr.Cipher
 }
 
-func newCounterMode(key, salt []byte) (*counterMode, error) {
-	c, err := aesctr.New(key)
-	if err != nil {
-		return nil, err
-	}
+func newCounterMode(key, salt []byte) (counterMode, error) {
 	var first [aes.BlockSize]byte
 	copy(first[:], salt)
-	return &counterMode{c, binary.BigEndian.Uint64(first[:]), binary.BigEndian.Uint64(first[8:])}, nil
+	c, err := aesctr.New(key)
+	return counterMode{binary.BigEndian.Uint64(first[:]), binary.BigEndian.Uint64(first[8:]), c}, err
 }
 
-func (c *counterMode) xor(data, _ []byte, at position, _ bool) {
+func (c *counterMode) xor(data []byte, at position) {
 	c.cipher.XOR(data, c.high^uint64(at.ssrc), c.low^at.index<<16)
 }
 

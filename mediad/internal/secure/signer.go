@@ -39,22 +39,21 @@ type signer struct {
 	sum   [shaSize]byte
 }
 
-// newSigner fails if crypto/sha1 is not as we know it.
-func newSigner() (*signer, error) {
-	h, ok := sha1.New().(sha)
-	if !ok {
-		return nil, errSHAState
+// prepare fails if crypto/sha1 is not as we know it.
+func (s *signer) prepare() error {
+	var ok bool
+	if s.hash, ok = sha1.New().(sha); !ok {
+		return errSHAState
 	}
-	s := &signer{hash: h}
-	h.Write(s.outer[:])
-	state, err := h.AppendBinary(s.sum[:0])
+	s.hash.Write(s.outer[:])
+	state, err := s.hash.AppendBinary(s.sum[:0])
 	copy(s.state[:], shaName)
 	binary.BigEndian.PutUint64(s.state[shaSize-8:], sha1.BlockSize)
 	if err != nil || len(state) != shaSize || string(state[:len(shaName)]) != shaName || !bytes.Equal(state[shaBlock:], s.state[shaBlock:]) {
-		return nil, errSHAState
+		return errSHAState
 	}
 	pad(s.outer[sha1.Size:], sha1.BlockSize+sha1.Size)
-	return s, nil
+	return nil
 }
 
 // key prepares a key of at most sha1.BlockSize bytes.

@@ -17,8 +17,8 @@ func TestSignerIsHMAC(t *testing.T) {
 	for i := range data {
 		data[i] = byte(rng.Uint32())
 	}
-	s, err := newSigner()
-	require.NoError(t, err)
+	var s signer
+	require.NoError(t, s.prepare())
 	keys := [][]byte{data[:authKeyLength], data[100 : 100+sha1.BlockSize], {}}
 	made := make([]macKey, len(keys))
 	for i, key := range keys {

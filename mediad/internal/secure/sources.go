@@ -10,10 +10,12 @@ type source struct {
 	rollover
 }
 
-// sources are the SSRCs that a context holds state for, at most maxSSRCs. Nearly every packet has the same as the one before.
+// sources are the SSRCs that a context holds state for, at most maxSSRCs. Nearly every packet has the same as the one before. They must not be
+// copied.
 type sources struct {
 	list   []source
 	latest int
+	one    [1]source // where the list begins: most have no second, and what is elsewhere is far from the processor
 }
 
 // find returns what is known of a source, nil if nothing is. The result holds until the next add.
@@ -38,6 +40,9 @@ func (s *sources) admits(ssrc uint32) bool { return len(s.list) < maxSSRCs || s.
 
 // add takes a source in; it must be neither known nor one too many.
 func (s *sources) add(src source) *source {
+	if s.list == nil {
+		s.list = s.one[:0]
+	}
 	s.list = append(s.list, src)
 	s.latest = len(s.list) - 1
 	return &s.list[s.latest]
