@@ -34,7 +34,7 @@ type poller struct {
 	reader  *udp.Reader
 	writer  *udp.Writer
 	events  []unix.EpollEvent
-	pace    pace
+	pace    loop.Pace
 }
 
 func newPoller(out *outbox, queue *loop.Queue) (mover, error) {
@@ -119,7 +119,7 @@ func (p *poller) turn(sleep bool) {
 			packets += p.read(s, now)
 		}
 	}
-	p.pace.note(packets, now)
+	p.pace.Note(packets, now)
 }
 
 // wait returns the number of events.
@@ -127,9 +127,9 @@ func (p *poller) wait(sleep bool) int {
 	timeout := 0
 	if sleep {
 		timeout = -1
-		if p.pace.busy() { // let packets gather, unless a command comes
+		if p.pace.Busy() { // let packets gather, unless a command comes
 			fds := [1]unix.PollFd{{Fd: int32(p.queue.FD()), Events: unix.POLLIN}}
-			ts := unix.NsecToTimespec(int64(gather))
+			ts := unix.NsecToTimespec(int64(loop.Gather))
 			_, _ = unix.Ppoll(fds[:], &ts, nil)
 		}
 	}

@@ -48,7 +48,7 @@ type ring struct {
 	numbers map[*flow.Stream]uint32
 	unarmed []uint32 // ports whose receive has ended and is to start again
 	ending  int      // ports that are being detached
-	pace    pace
+	pace    loop.Pace
 }
 
 // port is a stream that is read.
@@ -130,11 +130,11 @@ func (r *ring) detach(streams []*flow.Stream) (attached []*flow.Stream) {
 		r.cancel(n)
 	}
 	for r.ending > 0 {
-		r.enter(1, gather) // cancels complete at once; should one not, others must not wait for it
+		r.enter(1, loop.Gather) // cancels complete at once; should one not, others must not wait for it
 		r.complete()
 	}
 	for r.sends.mark(); r.sends.marked > 0; {
-		r.enter(1, gather)
+		r.enter(1, loop.Gather)
 		r.complete()
 	}
 	return attached
@@ -174,8 +174,8 @@ func (r *ring) turn(sleep bool) {
 	wait, timeout := 0, time.Duration(0)
 	switch {
 	case !sleep || len(r.unarmed) > 0:
-	case r.pace.busy():
-		wait, timeout = r.sends.underWay()+gatherMost, gather
+	case r.pace.Busy():
+		wait, timeout = r.sends.underWay()+gatherMost, loop.Gather
 	default:
 		wait = r.sends.underWay() + 1
 	}
@@ -224,7 +224,7 @@ func (r *ring) complete() {
 			}
 		}
 	}
-	r.pace.note(packets, now)
+	r.pace.Note(packets, now)
 }
 
 // received handles a completion of a port's receive.

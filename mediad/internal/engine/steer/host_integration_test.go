@@ -27,6 +27,7 @@ import (
 // roles are what this program does as another process.
 func roles() map[string]func() error {
 	return map[string]func() error{
+		"generator": generate,
 		"start": func() error { // what New says
 			e, err := New(Config{})
 			if err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/tandem-sbc/tandem/mediad/internal/engine/loop"
 	"github.com/tandem-sbc/tandem/mediad/internal/flow"
 	"github.com/tandem-sbc/tandem/mediad/internal/secure"
 	"github.com/tandem-sbc/tandem/pkg/udp"
@@ -19,8 +20,11 @@ const (
 	readBatch = 48
 	// writeBatch is the number of datagrams one call sends.
 	writeBatch = 64
-	// buffer is the room in bytes for packets that wait for a worker, and that leave: some 5,000 small ones.
+	// buffer is the room in bytes for packets that wait for a worker, and that leave. The kernel doubles it and counts some 800 bytes
+	// for a small one, so that 10,000 can wait.
 	buffer = 4 << 20
+	// skipTurns is how often a busy worker passes over a family that had nothing: less than a millisecond.
+	skipTurns = 8
 	// turns is how many batches are read from one socket before the other family and the end of the loop are looked at.
 	turns = 16
 	// wakeToken stands for the eventfd in the poll; 0 and 1 are the sockets of the families.
@@ -37,6 +41,8 @@ type worker struct {
 	onPanic     func(value any, stack []byte)
 	reader      *udp.IntakeReader // the loop's
 	strays      []int             // packets in it that are for other workers
+	pace        loop.Pace
+	skip        [2]int // turns for which a family is left alone, since nothing came
 
 	mu      sync.Mutex // held for each batch, and by other goroutines' work that must not run beside packets
 	stopped bool
@@ -182,31 +188,72 @@ func (w *worker) release() error {
 func (w *worker) run() {
 	events := make([]unix.EpollEvent, wakeToken+1)
 	for {
-		n, err := unix.EpollWait(w.epoll, events, -1)
-		if err != nil && err != unix.EINTR {
-			panic("steer: epoll_wait: " + err.Error()) // only a programming error leads here
+		packets, end := 0, false
+		if w.pace.Busy() {
+			packets, end = w.gather()
+		} else {
+			packets, end = w.wait(events)
 		}
-		for i := range max(n, 0) {
-			if events[i].Fd == wakeToken {
-				return
-			}
-			w.read(w.intakes[events[i].Fd])
+		if end {
+			return
 		}
+		w.pace.Note(packets, time.Now())
 	}
 }
 
-// read handles what has come to one socket, until little is left.
-func (w *worker) read(in *udp.Conn) {
+// wait waits for packets and handles them; end says that the loop is to end.
+func (w *worker) wait(events []unix.EpollEvent) (packets int, end bool) {
+	n, err := unix.EpollWait(w.epoll, events, -1)
+	if err != nil && err != unix.EINTR {
+		panic("steer: epoll_wait: " + err.Error()) // only a programming error leads here
+	}
+	for i := range max(n, 0) {
+		if events[i].Fd == wakeToken {
+			return 0, true
+		}
+		packets += w.read(int(events[i].Fd))
+	}
+	return packets, false
+}
+
+// gather lets packets come for a while and handles them then.
+func (w *worker) gather() (packets int, end bool) {
+	fds := [1]unix.PollFd{{Fd: int32(w.wake), Events: unix.POLLIN}}
+	ts := unix.NsecToTimespec(int64(loop.Gather))
+	if n, _ := unix.Ppoll(fds[:], &ts, nil); n > 0 {
+		return 0, true
+	}
+	for family := range w.intakes {
+		if w.skip[family] > 0 {
+			w.skip[family]--
+			continue
+		}
+		n := w.read(family)
+		if n == 0 {
+			w.skip[family] = skipTurns
+		}
+		packets += n
+	}
+	return packets, false
+}
+
+// read handles what has come for one family, until little is left, and returns the number of packets.
+func (w *worker) read(family int) (packets int) {
+	if w.intakes[family] == nil {
+		return 0
+	}
 	for range turns {
-		n, err := w.reader.Read(in)
+		n, err := w.reader.Read(w.intakes[family])
 		if err != nil {
-			return // nothing there
+			break // nothing there
 		}
 		w.handle(n)
+		packets += n
 		if n < readBatch {
-			return
+			break
 		}
 	}
+	return packets
 }
 
 // handle takes a batch through its routes.

@@ -1,4 +1,4 @@
-package sockets
+package loop
 
 import (
 	"testing"
@@ -8,23 +8,23 @@ import (
 )
 
 func TestPace(t *testing.T) {
-	var p pace
+	var p Pace
 	now := time.Now()
 	turns := func(count, packets int, every time.Duration) {
 		for range count {
 			now = now.Add(every)
-			p.note(packets, now)
+			p.Note(packets, now)
 		}
 	}
-	require.False(t, p.busy())
+	require.False(t, p.Busy())
 	turns(100, 1, 100*time.Microsecond) // 10,000 a second
-	require.False(t, p.busy())
+	require.False(t, p.Busy())
 	turns(100, 5, 100*time.Microsecond)
-	require.True(t, p.busy())
+	require.True(t, p.Busy())
 	turns(1, 50, time.Second) // a silence, however much ends it
-	require.False(t, p.busy())
+	require.False(t, p.Busy())
 	turns(1000, 1, 20*time.Microsecond)
-	require.True(t, p.busy())
+	require.True(t, p.Busy())
 	turns(200, 1, 200*time.Microsecond)
-	require.False(t, p.busy())
+	require.False(t, p.Busy())
 }
