@@ -2,6 +2,7 @@ package ports
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -156,8 +157,8 @@ func (r *Registry) Rotate(name string, members []string) int {
 func (r *Registry) Allocate(name string, family Family) (*Pair, error) {
 	t := r.current.Load()
 	name, _ = t.resolve(name)
-	err := fmt.Errorf("%w: %q", ErrNoInterface, name)
 	now := time.Now()
+	var err error
 	for _, e := range t.candidates(name, family) {
 		pair, allocErr := e.allocate(name, now)
 		if allocErr == nil {
@@ -165,16 +166,24 @@ func (r *Registry) Allocate(name string, family Family) (*Pair, error) {
 		}
 		err = allocErr
 	}
+	if err == nil {
+		err = fmt.Errorf("%w: %q", ErrNoInterface, name)
+	}
 	return nil, err
 }
 
 // candidates returns the addresses of an interface that have the family. One that Replace has just taken away still serves who has
 // chosen it before.
 func (t *table) candidates(name string, family Family) []entry {
-	var out []entry
-	for _, e := range t.byName[name] {
-		if family == AnyFamily || family == FamilyOf(e.address.Local) {
-			out = append(out, e)
+	all := t.byName[name]
+	fits := func(e entry) bool { return family == AnyFamily || family == FamilyOf(e.address.Local) }
+	out := all
+	if slices.ContainsFunc(all, func(e entry) bool { return !fits(e) }) {
+		out = nil
+		for _, e := range all {
+			if fits(e) {
+				out = append(out, e)
+			}
 		}
 	}
 	if len(out) == 0 && t.former != nil {

@@ -2,10 +2,13 @@ package ports
 
 import (
 	"math/rand/v2"
+	"net/netip"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/tandem-sbc/tandem/pkg/udp"
 )
 
 // TestSlotsAgainstABookOfStates does thousands of random things to slots and to a plain list of states.
@@ -121,5 +124,25 @@ func BenchmarkTake(b *testing.B) {
 				s.untake(slot)
 			}
 		})
+	}
+}
+
+// fake is a port that nothing is behind: what is measured is the registry.
+type fake struct{ udp.Port }
+
+func (fake) Close() error { return nil }
+
+func BenchmarkAllocate(b *testing.B) {
+	r, err := New([]Interface{{Name: "x", Addresses: []Address{{Local: netip.MustParseAddr("192.0.2.1"), Min: 30000, Max: 40000}}}}, Options{
+		Open: func(netip.Addr, uint16) (rtp, rtcp udp.Port, err error) { return fake{}, fake{}, nil },
+	})
+	require.NoError(b, err)
+	b.ReportAllocs()
+	for b.Loop() {
+		p, err := r.Allocate("", IPv4)
+		if err != nil {
+			b.Fatal(err)
+		}
+		p.Release()
 	}
 }

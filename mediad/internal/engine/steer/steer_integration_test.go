@@ -15,12 +15,24 @@ import (
 
 	"github.com/tandem-sbc/tandem/mediad/internal/engine"
 	"github.com/tandem-sbc/tandem/mediad/internal/engine/exam"
+	"github.com/tandem-sbc/tandem/mediad/internal/engine/kernel"
 	"github.com/tandem-sbc/tandem/mediad/internal/flow"
 )
 
 func TestExam(t *testing.T) {
 	exam.Run(t, func(t *testing.T, workers int, onPanic func(any, []byte)) engine.Engine {
 		e, err := New(Config{Workers: workers, OnPanic: onPanic})
+		require.NoError(t, err)
+		return e
+	})
+}
+
+// TestExamBelowKernel: the same with kernel forwarding above this engine.
+func TestExamBelowKernel(t *testing.T) {
+	exam.Run(t, func(t *testing.T, workers int, onPanic func(any, []byte)) engine.Engine {
+		below, err := New(Config{Workers: workers, OnPanic: onPanic})
+		require.NoError(t, err)
+		e, err := kernel.New(below, kernel.Config{})
 		require.NoError(t, err)
 		return e
 	})
