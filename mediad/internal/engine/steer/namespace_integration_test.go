@@ -148,3 +148,14 @@ func (f *far) listen(t *testing.T, addr string) *net.UDPConn {
 	t.Cleanup(func() { _ = c.Close() })
 	return c
 }
+
+// narrow gives the route to one address an MTU of its own.
+func narrow(t *testing.T, device string, to netip.Addr, mtu int) {
+	t.Helper()
+	l, err := netlink.LinkByName(device)
+	require.NoError(t, err)
+	bits := to.BitLen()
+	require.NoError(t, netlink.RouteReplace(&netlink.Route{
+		LinkIndex: l.Attrs().Index, Dst: &net.IPNet{IP: to.AsSlice(), Mask: net.CIDRMask(bits, bits)}, MTU: mtu,
+	}))
+}

@@ -139,6 +139,26 @@ func TestAcrossNamespaces(t *testing.T) {
 	}
 }
 
+// TestNarrowPath: the path's MTU is less than the interface's, as a router or its "packet too big" tells.
+func TestNarrowPath(t *testing.T) {
+	f := newFar(t)
+	e := newEngine(t, Config{})
+	for _, tc := range []struct {
+		near netip.Addr
+		bind string
+	}{{f.near4, "192.0.2.2:0"}, {f.near6, "[2001:db8::2]:0"}} {
+		phone := f.listen(t, tc.bind)
+		narrow(t, "near", local(phone).Addr(), 1300)
+		rtp, out := streams(t, e, tc.near, 30000, local(phone))
+		for seq, size := range []int{172, 1250, 1400, 1452, 2900, 172} {
+			pkt := packet(t, uint16(seq), size)
+			send(t, phone, pkt, rtp.LocalAddr())
+			require.Equal(t, out.LocalAddr(), expect(t, phone, pkt))
+		}
+		require.Zero(t, out.Statistics().ErrorsOut)
+	}
+}
+
 // TestTOS: each port has its own, on all ways out.
 func TestTOS(t *testing.T) {
 	e := newEngine(t, Config{TOS: 184})
