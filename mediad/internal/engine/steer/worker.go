@@ -20,9 +20,11 @@ const (
 	readBatch = 48
 	// writeBatch is the number of datagrams one call sends.
 	writeBatch = 64
-	// buffer is the room in bytes for packets that wait for a worker, and that leave. The kernel doubles it and counts some 800 bytes
-	// for a small one, so that 10,000 can wait.
-	buffer = 4 << 20
+	// readBuffer is the room in bytes for packets of all streams that wait for a worker. The kernel doubles it and counts some 800 bytes
+	// for a small one, so that 40,000 can wait.
+	readBuffer = 16 << 20
+	// writeBuffer is the room for packets that leave.
+	writeBuffer = 4 << 20
 	// skipTurns is how often a busy worker passes over a family that had nothing: less than a millisecond.
 	skipTurns = 8
 	// turns is how many batches are read from one socket before the other family and the end of the loop are looked at.
@@ -86,14 +88,14 @@ func (w *worker) open() (err error) {
 }
 
 func (w *worker) openFamily(family int) (err error) {
-	raw, err := udp.OpenRaw(family == 1, buffer)
+	raw, err := udp.OpenRaw(family == 1, writeBuffer)
 	if errors.Is(err, unix.EPERM) {
 		return fmt.Errorf("sending from any port needs CAP_NET_RAW: %w", err)
 	}
 	if err != nil {
 		return err
 	}
-	intake, err := udp.ListenIntake(family == 1, buffer)
+	intake, err := udp.ListenIntake(family == 1, readBuffer)
 	if err != nil {
 		return errors.Join(err, raw.Close())
 	}
