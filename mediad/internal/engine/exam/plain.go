@@ -207,6 +207,7 @@ func unreachablePeer(t *testing.T, open Open) {
 		pa.send(t, rtpPacket(t, 1, i, "nobody hears"), a.rtp.LocalAddr())
 		time.Sleep(time.Millisecond)
 	}
+	require.Eventually(t, func() bool { return a.rtp.Statistics().PacketsIn == 20 }, 3*time.Second, time.Millisecond)
 	connectPlain(a, b, pa.addr(), pb.addr())
 	pkt := rtpPacket(t, 1, 100, "somebody hears")
 	pa.send(t, pkt, a.rtp.LocalAddr())

@@ -90,7 +90,7 @@ func storm(t *testing.T, ring Ring) {
 	t.Run("storm", func(t *testing.T) {
 		var group sync.WaitGroup
 		for caller := range uint64(callers) {
-			f := startFlood(t, rtpPacket(t, 1, 1, "storm"))
+			f := startFlood(t, rtpPacket(1, 1, "storm"))
 			group.Go(func() {
 				defer f.end()
 				for range rounds {
@@ -119,7 +119,7 @@ func storm(t *testing.T, ring Ring) {
 	streams := listenStreams(t, 2, 0, last.addr())
 	require.NoError(t, e.Attach(streams...))
 	defer closeAll(t, e, streams)
-	pkt := rtpPacket(t, 9, 1, "after the storm")
+	pkt := rtpPacket(9, 1, "after the storm")
 	last.send(t, pkt, streams[0].LocalAddr())
 	last.expect(t, pkt)
 }
@@ -141,7 +141,7 @@ func portIsFreeAfterDetach(t *testing.T, ring Ring) {
 	for range 50 {
 		require.NoError(t, e.Attach(streams...))
 		for _, s := range streams {
-			sink.send(t, rtpPacket(t, 1, 1, "x"), s.LocalAddr())
+			sink.send(t, rtpPacket(1, 1, "x"), s.LocalAddr())
 		}
 		e.Detach(streams...)
 		for i, s := range streams {
@@ -187,7 +187,7 @@ func TestTinyRing(t *testing.T) {
 	sender := newPhone(t, "127.0.0.2")
 	for round := range uint16(rounds) {
 		for i, s := range streams {
-			sender.send(t, rtpPacket(t, uint32(i), round, "to all"), s.LocalAddr())
+			sender.send(t, rtpPacket(uint32(i), round, "to all"), s.LocalAddr())
 		}
 		for _, p := range to {
 			for seen := 0; seen != 1<<sockets-1; {
@@ -211,10 +211,10 @@ func TestTinyRing(t *testing.T) {
 	}
 	// A crowd on one socket is many times more than there are buffers.
 	for i := range uint16(100) {
-		sender.send(t, rtpPacket(t, 1, i, "crowd"), streams[0].LocalAddr())
+		sender.send(t, rtpPacket(1, i, "crowd"), streams[0].LocalAddr())
 	}
 	for i := range uint16(100) {
-		to[1].expect(t, rtpPacket(t, 1, i, "crowd"))
+		to[1].expect(t, rtpPacket(1, i, "crowd"))
 	}
 	closeAll(t, e, streams)
 }
@@ -223,7 +223,7 @@ func TestTinyRing(t *testing.T) {
 func TestTinyRingUnderStorm(t *testing.T) {
 	e := newTinyEngine(t)
 	sink := newPhone(t, "127.0.0.3")
-	f := startFlood(t, rtpPacket(t, 1, 1, "storm"))
+	f := startFlood(t, rtpPacket(1, 1, "storm"))
 	defer f.end()
 	for range 20 {
 		streams := listenStreams(t, 100, 0, sink.addr())
@@ -243,7 +243,7 @@ func sendErrors(t *testing.T, ring Ring) {
 	require.NoError(t, e.Attach(streams...))
 	p := newPhone(t, "127.0.0.2")
 	for i := range uint16(5) {
-		p.send(t, rtpPacket(t, 1, i, "lost"), streams[0].LocalAddr())
+		p.send(t, rtpPacket(1, i, "lost"), streams[0].LocalAddr())
 	}
 	require.Eventually(t, func() bool { return streams[0].Statistics().PacketsIn == 5 }, 3*time.Second, time.Millisecond)
 	closeAll(t, e, streams)
@@ -265,7 +265,7 @@ func emptyDatagrams(t *testing.T, ring Ring) {
 		for range 3 {
 			p.send(t, nil, streams[0].LocalAddr())
 		}
-		pkt := rtpPacket(t, 1, i, "after nothing")
+		pkt := rtpPacket(1, i, "after nothing")
 		p.send(t, pkt, streams[0].LocalAddr())
 		p.expect(t, pkt)
 	}
@@ -283,7 +283,7 @@ func noAllocationPerPacket(t *testing.T, ring Ring) {
 	defer sink.Close()
 	streams := listenStreams(t, 2, 0, sink.LocalAddr())
 	require.NoError(t, e.Attach(streams...))
-	pkt := rtpPacket(t, 1, 1, "twenty milliseconds")
+	pkt := rtpPacket(1, 1, "twenty milliseconds")
 	reader, to := udp.NewReader(16, 2000, 0), streams[0].LocalAddr()
 	relay := func(n int) (got int) {
 		for deadline := time.Now().Add(10 * time.Second); got < n && time.Now().Before(deadline); {
@@ -332,7 +332,7 @@ func TestClosedSocket(t *testing.T) {
 	require.NoError(t, streams[0].Port().Close())
 	require.NoError(t, e.Attach(streams...))
 	require.ErrorIs(t, (<-said).(error), unix.EBADF)
-	pkt := rtpPacket(t, 1, 1, "undisturbed")
+	pkt := rtpPacket(1, 1, "undisturbed")
 	p.send(t, pkt, streams[2].LocalAddr())
 	p.expect(t, pkt)
 	e.Detach(streams[0])
@@ -356,11 +356,14 @@ func TestForbiddenRing(t *testing.T) {
 	require.ErrorIs(t, err, uring.ErrUnsupported)
 	require.ErrorIs(t, err, unix.EPERM)
 	require.Equal(t, before, openDescriptors(t))
-	plainCall(t, Auto)
-	e, err := New(Config{})
-	require.NoError(t, err)
+	e := newEngine(t, Auto)
 	require.Regexp(t, `^epoll \(.*io_uring_setup: operation not permitted\)$`, e.Detail())
-	require.NoError(t, e.Close())
+	p := newPhone(t, "127.0.0.2")
+	streams := listenStreams(t, 2, 0, p.addr())
+	require.NoError(t, e.Attach(streams...))
+	p.send(t, rtpPacket(1, 1, "without io_uring"), streams[0].LocalAddr())
+	p.expect(t, rtpPacket(1, 1, "without io_uring"))
+	closeAll(t, e, streams)
 }
 
 // forbidRing makes io_uring_setup fail for the rest of the process's life, with a seccomp(2) filter.
