@@ -57,7 +57,7 @@ func entries(id ebpf.MapID) (int, error) {
 		return 0, nil
 	}
 	n := 0
-	var key []byte
+	var key any
 	for {
 		next, err := m.NextKeyBytes(key)
 		if err != nil {
