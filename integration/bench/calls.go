@@ -11,6 +11,8 @@ import (
 const (
 	warmCalls = 300 // before a first measurement
 	settling  = 3 * time.Second
+	calming   = 80 * time.Second // at most: replies to commands are kept for a minute
+	returned  = 1.05             // of what was resident before, and there is no need to wait longer
 )
 
 // setUp measures offer, answer and delete by commands in flight.
@@ -123,6 +125,25 @@ func (j *job) crowd() ([]sample, error) {
 	return []sample{s}, nil
 }
 
+// calm waits until the daemon has given memory back, if it does, and returns what it had at once, in MiB. before is what it may come down
+// to; 0 = do not wait.
+func (j *job) calm(before float64) (atOnce float64, err error) {
+	time.Sleep(settling)
+	for end := time.Now().Add(calming); ; time.Sleep(time.Second) {
+		resident, _, err := traffic.Memory(j.PID)
+		if err != nil {
+			return 0, err
+		}
+		now := float64(resident) / (1 << 20)
+		if atOnce == 0 {
+			atOnce = now
+		}
+		if before == 0 || now <= returned*before || time.Now().After(end) {
+			return atOnce, nil
+		}
+	}
+}
+
 // churn lets calls come and go, and looks what is left: after the first few and after all.
 func (j *job) churn() ([]sample, error) {
 	p, err := j.parties()
@@ -140,7 +161,10 @@ func (j *job) churn() ([]sample, error) {
 		if err := traffic.Churn(p, traffic.To(ngAddress), n, 8); err != nil {
 			return nil, err
 		}
-		time.Sleep(settling)
+		atOnce, err := j.calm(before)
+		if err != nil {
+			return nil, err
+		}
 		resident, files, err := traffic.Memory(j.PID)
 		if err != nil {
 			return nil, err
@@ -151,6 +175,7 @@ func (j *job) churn() ([]sample, error) {
 		}
 		s := sample{X: float64(n), Values: map[string]float64{
 			"resident": float64(resident) / (1 << 20), "files": float64(files), "left": float64(left),
+			"at once": atOnce,
 		}}
 		if before > 0 {
 			s.Values["growth"] = s.Values["resident"]/before - 1

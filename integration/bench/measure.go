@@ -8,6 +8,10 @@ import (
 	"time"
 )
 
+// learnCall is how much longer one more call makes the time before the first step: each must have sent for three seconds before its
+// source counts as learned, and with many calls packets are rare.
+const learnCall = 500 * time.Microsecond
+
 // errInterrupted says that somebody has pressed Ctrl-C.
 var errInterrupted = errors.New("interrupted")
 
@@ -84,6 +88,7 @@ func (b *bench) round(f figure, s *site, round int) ([]sample, error) {
 			fmt.Fprintf(os.Stderr, "  %s, round %d\n", c.Name, round+1)
 			j := f.Job
 			j.Calls, j.Quiet, j.Repeats = calls, b.quiet, b.repeats
+			j.Learn += time.Duration(calls) * learnCall
 			samples, err := b.one(f, c, s, j)
 			if errors.Is(err, errInterrupted) {
 				return nil, err

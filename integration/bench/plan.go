@@ -57,7 +57,7 @@ func plan(quick bool, rounds int) []figure {
 		{Name: "descriptors", Title: "20,000 calls with 4,096 file descriptors", Site: loopback, Rounds: once, Files: 4096, Sizes: sizes[len(sizes)-1:],
 			Skip: func(c *candidate) bool { return c.Sockets },
 			Job:  step(job{Work: crowd, Kind: traffic.RTP, Steps: []int{50000}})},
-		{Name: "churn", Title: "what calls leave behind", Site: loopback, Rounds: once, Skip: variant,
+		{Name: "churn", Title: "what calls leave behind (at once, and up to 80 s later)", Site: loopback, Rounds: once, Skip: variant,
 			Job: job{Work: churn, Kind: traffic.RTP, Steps: gone}},
 	}
 }

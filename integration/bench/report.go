@@ -31,7 +31,7 @@ func units() []unit {
 	return []unit{
 		{"daemon", "daemon, µs a packet", 2}, {"total", "daemon + generator, µs a packet", 2}, {"p50", "p50, µs", 0}, {"p99", "p99, µs", 0},
 		{"p999", "p99.9, µs", 0}, {"loss", "lost, %", 3}, {"highest", "highest rate, pps", 0},
-		{"cpu", "CPU, µs a call", 0}, {"calls", "calls a second", 0}, {"call", "KiB a call", 1}, {"resident", "MiB", 1}, {"files", "descriptors", 0},
+		{"cpu", "CPU, µs a call", 0}, {"calls", "calls a second", 0}, {"call", "KiB a call", 1}, {"at once", "MiB at once", 1}, {"resident", "MiB", 1}, {"files", "descriptors", 0},
 		{"left", "calls left", 0}, {"rate", "sent, pps", 0},
 	}
 }
