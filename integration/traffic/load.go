@@ -12,8 +12,8 @@ import (
 
 const (
 	setUpInFlight = 8
-	drainTime     = 150 * time.Millisecond // without a packet, and all is there
-	drainMost     = 3 * time.Second
+	drainLook     = 20 * time.Millisecond
+	drainTime     = time.Second // without a packet, and what is missing is lost
 	maxStreams    = 1 << 20
 )
 
@@ -149,6 +149,7 @@ func (r *Result) PerPacket(part time.Duration) float64 {
 // those of both. What is under way at the end is waited for.
 func (l *Load) Run(rate int, ramp, span time.Duration, meter *Meter) (*Result, error) {
 	l.hearer.begin()
+	start := l.hearer.heard.Load()
 	l.sender.begin(rate)
 	done := make(chan struct{})
 	go func() {
@@ -173,7 +174,7 @@ func (l *Load) Run(rate int, ramp, span time.Duration, meter *Meter) (*Result, e
 	if err != nil {
 		return nil, err
 	}
-	l.drain()
+	l.drain(start)
 	r := l.hearer.end()
 	r.Sent, r.Failed, r.Late = l.sender.sent.Load(), l.sender.failed, l.sender.late
 	r.Cost, r.Packets = after.Since(before), heard
@@ -181,13 +182,14 @@ func (l *Load) Run(rate int, ramp, span time.Duration, meter *Meter) (*Result, e
 	return r, nil
 }
 
-// drain waits until nothing more arrives: packets may have piled up in the daemon's sockets.
-func (l *Load) drain() {
-	for end := time.Now().Add(drainMost); time.Now().Before(end); {
-		before := l.hearer.heard.Load()
-		time.Sleep(drainTime)
-		if l.hearer.heard.Load() == before {
-			return
+// drain waits until all that was sent since heard was at since is there, or nothing more arrives: packets may have piled up in the daemon's
+// sockets.
+func (l *Load) drain(since uint64) {
+	last, at := l.hearer.heard.Load(), time.Now()
+	for last-since < l.sender.sent.Load() && time.Since(at) < drainTime {
+		time.Sleep(drainLook)
+		if now := l.hearer.heard.Load(); now != last {
+			last, at = now, time.Now()
 		}
 	}
 }
