@@ -52,6 +52,7 @@ type App struct {
 	engine  engine.Engine
 	calls   *call.Registry
 	front   *front
+	memory  *memory
 }
 
 // New builds the daemon and binds its sockets; no command is read before
@@ -63,6 +64,7 @@ func New(cfg Config) (*App, error) {
 	}
 	a := &App{
 		log: log, load: cfg.Load, limits: limits.NewLive(s.Limits), levels: cfg.Levels, settings: s, instance: newInstance(),
+		memory: newMemory(),
 	}
 	a.live.Store(&s.Control)
 	if a.levels == nil {
@@ -123,11 +125,13 @@ func (a *App) Start() {
 	a.calls.Start()
 	a.monitor.Start()
 	a.front.start()
+	a.memory.start()
 }
 
 // Close ends commands, calls and media, in this order, and waits for all that
 // was started.
 func (a *App) Close() error {
+	a.memory.close()
 	err := a.front.close()
 	a.monitor.Close()
 	a.calls.Close()
