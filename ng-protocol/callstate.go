@@ -112,6 +112,8 @@ type StreamState struct {
 	Flags              []string      // "RTP", "RTCP", "filled", "confirmed", "kernelized", …
 	Stats              Counters      // received
 	StatsOut           Counters      // "stats_out": sent
+	Engine             string        // "engine" (ours): what moves its packets
+	KernelRefused      string        // "kernel refused" (ours): why it is not the kernel
 }
 
 // EndpointState is an address in a query reply.
@@ -248,6 +250,8 @@ func (s *StreamState) dict() Dict {
 		optionalSSRCs("egress SSRCs", s.EgressSSRCs),
 		{"stats", s.Stats.dict()},
 		optionalCounters("stats_out", s.StatsOut),
+		optional("engine", s.Engine),
+		optional("kernel refused", s.KernelRefused),
 	}
 }
 

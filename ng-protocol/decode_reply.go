@@ -253,6 +253,8 @@ func (f fields) streamState() StreamState {
 		Flags:              f.strs("flags"),
 		Stats:              f.counters("stats"),
 		StatsOut:           f.counters("stats_out"),
+		Engine:             f.str("engine"),
+		KernelRefused:      f.str("kernel refused"),
 	}
 }
 

@@ -75,8 +75,7 @@ func New(cfg Config) (*App, error) {
 		return nil, err
 	}
 	a.monitor = limits.NewMonitor(a.limits, func() uint64 {
-		_, bytes, _ := a.calls.Received()
-		return bytes
+		return a.calls.Received().Bytes
 	})
 	if a.engine, err = (engines{&s.Engine, &s.Network, log}).start(); err != nil {
 		return nil, err

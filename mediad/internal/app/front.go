@@ -35,10 +35,7 @@ type front struct {
 // newFront binds the sockets. What was bound before an error is closed again.
 func newFront(a *App, s *settings.Settings) (*front, error) {
 	f := &front{log: a.log}
-	f.rates = metrics.NewRates(func() metrics.Traffic {
-		packets, bytes, faulty := a.calls.Received()
-		return metrics.Traffic{Packets: packets, Bytes: bytes, Errors: faulty}
-	})
+	f.rates = metrics.NewRates(a.calls.Received)
 	numbers := &metrics.Source{Calls: a.calls, Commands: metrics.NewCommands(), Rates: f.rates}
 	if e := &s.Export; e.Graphite.IsValid() {
 		f.graphite = metrics.NewGraphite(metrics.GraphiteConfig{

@@ -176,8 +176,9 @@ func (r *Registry) finish(c *Call, reason endReason) {
 
 // traffic sums up what the streams of a call have received.
 type traffic struct {
-	packets, bytes, errors uint64
-	media, silent          int // RTP streams in use, and those of them that received nothing
+	packets, bytes, errors     uint64
+	kernelPackets, kernelBytes uint64 // of these, those that the kernel has forwarded
+	media, silent              int    // RTP streams in use, and those of them that received nothing
 }
 
 func (t *traffic) add(st flow.Statistics) {
@@ -185,6 +186,8 @@ func (t *traffic) add(st flow.Statistics) {
 	t.packets += n.Packets
 	t.bytes += n.Bytes
 	t.errors += n.Errors
+	t.kernelPackets += st.CarriedPackets
+	t.kernelBytes += st.CarriedBytes
 }
 
 func (c *Call) endLocked() (leftovers, traffic) {

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"strconv"
 
+	"github.com/tandem-sbc/tandem/mediad/internal/engine"
 	"github.com/tandem-sbc/tandem/mediad/internal/flow"
 	"github.com/tandem-sbc/tandem/mediad/internal/negotiate"
 	"github.com/tandem-sbc/tandem/mediad/internal/quality"
@@ -74,6 +75,7 @@ func mosOf(s quality.Sample) ng.MOS {
 
 // view is a media as replies show it.
 type view struct {
+	engine engine.Engine
 	*media
 	party  *party
 	peer   *media // at the other end, nil if there is none
@@ -84,7 +86,7 @@ type view struct {
 }
 
 func (c *Call) view(p *party, i int) view {
-	v := view{media: p.present.medias[i], party: p, agreed: p.present.agreed, lists: c.registry.cfg.SSRCs.Lists}
+	v := view{engine: c.registry.cfg.Engine, media: p.present.medias[i], party: p, agreed: p.present.agreed, lists: c.registry.cfg.SSRCs.Lists}
 	v.heard = c.speaker(p, v.media)
 	if p.peer != nil && i < len(p.peer.present.medias) {
 		v.peer = p.peer.present.medias[i]
@@ -147,6 +149,13 @@ func (v view) stream(component int, stream *flow.Stream, st flow.Statistics) ng.
 		LastPacket: st.LastPacket.Unix(), LastUserPacket: st.LastPacket.Unix(), SSRC: st.SSRC,
 		Stats:    counters(st),
 		StatsOut: ng.Counters{Packets: st.PacketsOut, Bytes: st.BytesOut, Errors: st.ErrorsOut},
+	}
+	s.Engine, s.KernelRefused = v.engine.Carrier(stream)
+	if !st.LastCarried.IsZero() {
+		s.LastKernelPacket = st.LastCarried.Unix()
+		if !st.LastCarried.Before(st.LastPacket) {
+			s.LastUserPacket = 0 // not known: it was an earlier one
+		}
 	}
 	if v.lists && component == componentRTP {
 		s.IngressSSRCs, s.EgressSSRCs = v.ssrcs(), v.heard.ssrcs()
@@ -222,8 +231,10 @@ func (v view) streamFlags(component int, stream *flow.Stream) []string {
 	l.add(!rtp && v.muxed, "fallback RTCP")
 	l.add(v.endpoint(component).IsValid(), "filled")
 	l.add(stream.Confirmed(), "confirmed")
-	l.add(stream.Confirmed(), "kernelized") // as far as it goes where there is no kernel module
-	l.add(stream.Confirmed(), "no kernel support")
+	// A stream whose peer is settled has been as far as it goes: in the kernel, or kept from it.
+	carrier, _ := v.engine.Carrier(stream)
+	l.add(stream.Confirmed(), "kernelized")
+	l.add(stream.Confirmed() && carrier != engine.Kernel, "no kernel support")
 	l.add(v.handshaken(component) != "", "DTLS fingerprint verified")
 	l.add(source.Strict, "strict source address")
 	l.add(source.Handover, "media handover")

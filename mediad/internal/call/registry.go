@@ -71,6 +71,7 @@ type totals struct {
 	timeout, silent, final, offer           atomic.Uint64
 	regular, forced                         atomic.Uint64
 	packets, bytes, errors, zeroWay, oneWay atomic.Uint64
+	kernelPackets, kernelBytes              atomic.Uint64
 	duration                                atomic.Uint64 // of ended calls, in µs
 	quality                                 qualityTotals
 	squares                                 atomic.Uint64 // of their durations, in s²/10⁶

@@ -15,6 +15,8 @@ func (t *totals) add(st flow.Statistics) {
 	t.packets.Add(n.Packets)
 	t.bytes.Add(n.Bytes)
 	t.errors.Add(n.Errors)
+	t.kernelPackets.Add(st.CarriedPackets)
+	t.kernelBytes.Add(st.CarriedBytes)
 }
 
 // count counts a call that has ended.
@@ -51,18 +53,19 @@ type Numbers struct {
 	Foreign int // now, those of Calls that belong to another daemon
 	Medias  int // now, with ports
 	Active  int // medias that have received RTP within the last second
+	Kernel  int // of these, those whose RTP the kernel has forwarded
 
 	IPv4, IPv6, Mixed int // answered calls, by the families of their media
 
 	Managed, Rejected uint64 // calls begun, and refused
 	Ended             Ends
 
-	Packets, Bytes, Errors uint64 // received from all peers
-	ZeroWay, OneWay        uint64 // ended calls without media at all, or from some side
-	Duration               time.Duration
-	DurationSquares        float64      // sum of the squares of the durations, in s²
-	MOS                    Sampled      // mean opinion scores, 1–5, of all media
-	Quality                quality.Sums // of all reports judged; MOS is a part of it
+	Traffic                // received from all peers
+	ZeroWay, OneWay uint64 // ended calls without media at all, or from some side
+	Duration        time.Duration
+	DurationSquares float64      // sum of the squares of the durations, in s²
+	MOS             Sampled      // mean opinion scores, 1–5, of all media
+	Quality         quality.Sums // of all reports judged; MOS is a part of it
 }
 
 // Sampled sums up samples.
@@ -120,14 +123,14 @@ func (r *Registry) Numbers() Numbers {
 	}
 	n.Quality.Merge(t.quality.load())
 	return Numbers{
-		Uptime: now.Sub(t.started), Calls: len(calls), Medias: n.Medias, Active: n.Active,
+		Uptime: now.Sub(t.started), Calls: len(calls), Medias: n.Medias, Active: n.Active, Kernel: n.Kernel,
 		Foreign: n.Foreign, IPv4: n.IPv4, IPv6: n.IPv6, Mixed: n.Mixed,
 		Managed: t.managed.Load(), Rejected: t.rejected.Load(),
 		Ended: Ends{
 			Timeout: t.timeout.Load(), Silent: t.silent.Load(), Final: t.final.Load(),
 			Offer: t.offer.Load(), Regular: t.regular.Load(), Forced: t.forced.Load(),
 		},
-		Packets: t.packets.Load() + live.packets, Bytes: t.bytes.Load() + live.bytes, Errors: t.errors.Load() + live.errors,
+		Traffic: t.received(live),
 		ZeroWay: t.zeroWay.Load(), OneWay: t.oneWay.Load(),
 		Duration:        time.Duration(t.duration.Load()) * time.Microsecond,
 		DurationSquares: float64(t.squares.Load()) / 1e6,
@@ -153,6 +156,9 @@ func (c *Call) numbers(n *Numbers, live *traffic, now time.Time) {
 				live.add(st)
 				if component == componentRTP && now.Sub(st.LastPacket) <= activeTime {
 					n.Active++
+					if now.Sub(st.LastCarried) <= activeTime {
+						n.Kernel++
+					}
 				}
 			}
 			is4 := m.pair.Address.Local.Is4()
@@ -173,9 +179,12 @@ func (c *Call) numbers(n *Numbers, live *traffic, now time.Time) {
 // activeTime is how long a stream counts as active after a packet.
 const activeTime = time.Second
 
+// Traffic is received media, monotonic; Kernel… are of Packets and Bytes those that the kernel has forwarded.
+type Traffic struct{ Packets, Bytes, Errors, KernelPackets, KernelBytes uint64 }
+
 // Received sums up what all streams have received since the start.
-func (r *Registry) Received() (packets, bytes, errors uint64) {
-	live := traffic{packets: r.totals.packets.Load(), bytes: r.totals.bytes.Load(), errors: r.totals.errors.Load()}
+func (r *Registry) Received() Traffic {
+	var live traffic
 	for _, c := range r.snapshot() {
 		c.mu.Lock()
 		for _, p := range c.parties {
@@ -190,7 +199,15 @@ func (r *Registry) Received() (packets, bytes, errors uint64) {
 		}
 		c.mu.Unlock()
 	}
-	return live.packets, live.bytes, live.errors
+	return r.totals.received(live)
+}
+
+// received adds what streams that are gone have received to what live ones have.
+func (t *totals) received(live traffic) Traffic {
+	return Traffic{
+		Packets: t.packets.Load() + live.packets, Bytes: t.bytes.Load() + live.bytes, Errors: t.errors.Load() + live.errors,
+		KernelPackets: t.kernelPackets.Load() + live.kernelPackets, KernelBytes: t.kernelBytes.Load() + live.kernelBytes,
+	}
 }
 
 // Ports returns the use of the port pools, in pairs.

@@ -9,6 +9,9 @@ import (
 	"github.com/tandem-sbc/tandem/pkg/udp"
 )
 
+// Kernel is the name of the engine that forwards in the kernel.
+const Kernel = "kernel"
+
 // ErrClosed says that the engine is shut down.
 var ErrClosed = errors.New("engine: closed")
 

@@ -90,6 +90,9 @@ func (c *Carry) Fold() {
 	in := c.stream.counters
 	in.packetsIn.Add(packets)
 	in.bytesIn.Add(bytes)
+	in.carriedPackets.Add(packets)
+	in.carriedBytes.Add(bytes)
+	in.lastCarried.Store(wall(m.Last))
 	latest := in.later(wall(m.Last))
 	if c.out != nil {
 		c.out.packetsOut.Add(packets)

@@ -16,8 +16,10 @@ type counters struct {
 	controlSSRC                     atomic.Uint32 // of the last RTCP packet
 	sources                         sources
 
-	carry   atomic.Pointer[Carry] // that moves packets past Handle at the moment, nil for none
-	carries carries
+	carry                        atomic.Pointer[Carry] // that moves packets past Handle at the moment, nil for none
+	carries                      carries
+	carriedPackets, carriedBytes atomic.Uint64
+	lastCarried                  atomic.Int64 // Unix nanoseconds, 0 for never
 
 	ended    ended    // of the worker alone
 	reporter reporter // of the worker alone
@@ -28,6 +30,9 @@ type Statistics struct {
 	// PacketsIn and BytesIn count media (RTP, RTCP) that arrived from an accepted source and passed authentication; bytes are UDP
 	// payloads as received.
 	PacketsIn, BytesIn uint64
+	// CarriedPackets and CarriedBytes are those of them that an engine has moved by a Shortcut, and LastCarried is when it last did.
+	CarriedPackets, CarriedBytes uint64
+	LastCarried                  time.Time
 	// ErrorsIn and ErrorBytesIn count media that was refused: wrong source, failed authentication, malformed.
 	ErrorsIn, ErrorBytesIn uint64
 	// PacketsOut and BytesOut count media sent from this port.
@@ -61,12 +66,16 @@ func (s *Stream) Statistics() Statistics {
 	c.fold()
 	st := Statistics{
 		PacketsIn: c.packetsIn.Load(), BytesIn: c.bytesIn.Load(), ErrorsIn: c.errorsIn.Load(),
-		ErrorBytesIn: c.errorBytesIn.Load(),
-		PacketsOut:   c.packetsOut.Load(), BytesOut: c.bytesOut.Load(), ErrorsOut: c.errorsOut.Load(),
+		ErrorBytesIn:   c.errorBytesIn.Load(),
+		CarriedPackets: c.carriedPackets.Load(), CarriedBytes: c.carriedBytes.Load(),
+		PacketsOut: c.packetsOut.Load(), BytesOut: c.bytesOut.Load(), ErrorsOut: c.errorsOut.Load(),
 		SSRC: c.controlSSRC.Load(), Sources: c.sources.snapshot(),
 	}
 	if talking := c.sources.talking(); talking != nil {
 		st.SSRC = talking.ssrc.Load()
+	}
+	if t := c.lastCarried.Load(); t != 0 {
+		st.LastCarried = time.Unix(0, t)
 	}
 	if t := c.lastPacket.Load(); t != 0 {
 		st.LastPacket = time.Unix(0, t)

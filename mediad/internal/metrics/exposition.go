@@ -26,8 +26,8 @@ func (s *Snapshot) exposeCalls(out *exposition) {
 	out.gauge("rtpengine_transcoded_media", "Media that are transcoded at present.")
 	out.sample(integer(0))
 	out.gauge("rtpengine_mediastreams", "Media that receive packets at present, by what forwards them.")
-	out.sample(integer(s.Active), "type", "userspace")
-	out.sample(integer(0), "type", "kernel")
+	out.sample(integer(s.Active-s.Kernel), "type", "userspace")
+	out.sample(integer(s.Kernel), "type", "kernel")
 	out.sample(integer(0), "type", "mixed")
 	out.gauge("rtpengine_uptime_seconds", "Seconds since the start.")
 	out.sample(wide(int64(s.Uptime.Seconds())))
@@ -51,17 +51,18 @@ func (s *Snapshot) exposeCalls(out *exposition) {
 }
 
 func (s *Snapshot) exposeMedia(out *exposition) {
+	inUser, inKernel := user(s.Traffic), kernel(s.Traffic)
 	for _, c := range []struct {
 		name, help string
-		count      uint64
+		u, k       uint64
 	}{
-		{"rtpengine_packets_total", "Packets received.", s.Packets},
-		{"rtpengine_packet_errors_total", "Packets that could not be handled.", s.Errors},
-		{"rtpengine_bytes_total", "Bytes received.", s.Bytes},
+		{"rtpengine_packets_total", "Packets received.", inUser.packets, inKernel.packets},
+		{"rtpengine_packet_errors_total", "Packets that could not be handled.", inUser.errors, inKernel.errors},
+		{"rtpengine_bytes_total", "Bytes received.", inUser.bytes, inKernel.bytes},
 	} {
 		out.counter(c.name, c.help)
-		out.sample(integer(c.count), "type", "userspace")
-		out.sample(integer(0), "type", "kernel")
+		out.sample(integer(c.u), "type", "userspace")
+		out.sample(integer(c.k), "type", "kernel")
 	}
 	out.counter("rtpengine_zero_packet_streams_total", "Calls that ended without a packet.")
 	out.sample(integer(s.ZeroWay))

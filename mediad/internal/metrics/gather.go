@@ -17,7 +17,7 @@ type Source struct {
 // Snapshot is all numbers at one moment.
 type Snapshot struct {
 	call.Numbers
-	Rate    Traffic
+	Rate    call.Traffic
 	Proxies []Proxy
 	Ports   []Ports
 

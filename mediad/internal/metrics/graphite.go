@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tandem-sbc/tandem/mediad/internal/call"
 	"go.uber.org/zap"
 )
 
@@ -153,15 +154,15 @@ func (s *Snapshot) graphite(before *Snapshot, prefix string, at time.Time) []byt
 	line("current_sessions_mixed", integer(s.Mixed))
 	line("nopacket_relayed_sess", integer(s.ZeroWay-before.ZeroWay))
 	line("oneway_stream_sess", integer(s.OneWay-before.OneWay))
+	passed := call.Traffic{
+		Packets: s.Packets - before.Packets, Bytes: s.Bytes - before.Bytes, Errors: s.Errors - before.Errors,
+		KernelPackets: s.KernelPackets - before.KernelPackets, KernelBytes: s.KernelBytes - before.KernelBytes,
+	}
 	line("regular_term_sess", integer(s.Ended.Regular-before.Ended.Regular))
 	for _, where := range []struct {
-		suffix                 string
-		errors, packets, bytes uint64
-	}{
-		{"_user", s.Errors - before.Errors, s.Packets - before.Packets, s.Bytes - before.Bytes},
-		{"_kernel", 0, 0, 0},
-		{"", s.Errors - before.Errors, s.Packets - before.Packets, s.Bytes - before.Bytes},
-	} {
+		suffix string
+		share
+	}{{"_user", user(passed)}, {"_kernel", kernel(passed)}, {"", both(passed)}} {
 		line("relayed_errors"+where.suffix, integer(where.errors))
 		line("relayed_packets"+where.suffix, integer(where.packets))
 		line("relayed_bytes"+where.suffix, integer(where.bytes))

@@ -99,11 +99,12 @@ func TestClientsAreCountedInBoundedMemory(t *testing.T) {
 }
 
 func TestRates(t *testing.T) {
-	r := NewRates(func() Traffic { return Traffic{} })
-	r.set(Traffic{10, 1000, 1}, Traffic{110, 21000, 1}, 2*time.Second)
-	require.Equal(t, Traffic{50, 10000, 0}, r.PerSecond())
-	r.set(Traffic{10, 10, 10}, Traffic{}, time.Second)
-	require.Equal(t, Traffic{}, r.PerSecond())
+	r := NewRates(func() call.Traffic { return call.Traffic{} })
+	r.set(call.Traffic{Packets: 10, Bytes: 1000, Errors: 1}, call.Traffic{Packets: 110, Bytes: 21000, Errors: 1, KernelPackets: 60, KernelBytes: 12000}, 2*time.Second)
+	require.Equal(t, call.Traffic{Packets: 50, Bytes: 10000, KernelPackets: 30, KernelBytes: 6000}, r.PerSecond())
+	require.Equal(t, share{20, 4000, 0}, user(r.PerSecond()))
+	r.set(call.Traffic{Packets: 10, Bytes: 10, Errors: 10}, call.Traffic{}, time.Second)
+	require.Equal(t, call.Traffic{}, r.PerSecond())
 	r.Start()
 	r.Close()
 	NewRates(nil).Close()

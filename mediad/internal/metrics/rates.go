@@ -3,28 +3,27 @@ package metrics
 import (
 	"sync"
 	"time"
+
+	"github.com/tandem-sbc/tandem/mediad/internal/call"
 )
 
 // period is how often rates are measured.
 const period = time.Second
 
-// Traffic is received media, monotonic.
-type Traffic struct{ Packets, Bytes, Errors uint64 }
-
 // Rates measures how much media is received in a second. Make it with NewRates,
 // then Start, then Close.
 type Rates struct {
-	source func() Traffic
+	source func() call.Traffic
 	stop   chan struct{}
 	done   sync.WaitGroup
 
 	mu        sync.Mutex
-	perSecond Traffic
+	perSecond call.Traffic
 }
 
 // NewRates returns rates of 0 of what source counts. source must be cheap: it
 // is asked once a second.
-func NewRates(source func() Traffic) *Rates {
+func NewRates(source func() call.Traffic) *Rates {
 	return &Rates{source: source, stop: make(chan struct{})}
 }
 
@@ -54,7 +53,7 @@ func (r *Rates) watch() {
 	}
 }
 
-func (r *Rates) set(last, next Traffic, passed time.Duration) {
+func (r *Rates) set(last, next call.Traffic, passed time.Duration) {
 	rate := func(before, after uint64) uint64 {
 		if after <= before || passed <= 0 {
 			return 0
@@ -63,13 +62,14 @@ func (r *Rates) set(last, next Traffic, passed time.Duration) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.perSecond = Traffic{
+	r.perSecond = call.Traffic{
 		Packets: rate(last.Packets, next.Packets), Bytes: rate(last.Bytes, next.Bytes), Errors: rate(last.Errors, next.Errors),
+		KernelPackets: rate(last.KernelPackets, next.KernelPackets), KernelBytes: rate(last.KernelBytes, next.KernelBytes),
 	}
 }
 
 // PerSecond returns the rates of the last full second.
-func (r *Rates) PerSecond() Traffic {
+func (r *Rates) PerSecond() call.Traffic {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.perSecond

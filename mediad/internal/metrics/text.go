@@ -3,6 +3,8 @@ package metrics
 import (
 	"bytes"
 	"fmt"
+
+	"github.com/tandem-sbc/tandem/mediad/internal/call"
 )
 
 // table writes numbers for people, in rtpengine's layout.
@@ -17,14 +19,14 @@ func (t *table) line(title string, v value, unit string) {
 	fmt.Fprintf(t, " %-48s:%s%s\n", title, v.text, unit)
 }
 
-func (t *table) rates(r *Traffic) {
+func (t *table) rates(r call.Traffic) {
 	for _, where := range []struct {
 		name string
-		rate Traffic
-	}{{"userspace", *r}, {"kernel", Traffic{}}, {"total", *r}} {
-		t.line("Packets per second ("+where.name+")", integer(where.rate.Packets), "")
-		t.line("Bytes per second ("+where.name+")", integer(where.rate.Bytes), "")
-		t.line("Errors per second ("+where.name+")", integer(where.rate.Errors), "")
+		rate share
+	}{{"userspace", user(r)}, {"kernel", kernel(r)}, {"total", both(r)}} {
+		t.line("Packets per second ("+where.name+")", integer(where.rate.packets), "")
+		t.line("Bytes per second ("+where.name+")", integer(where.rate.bytes), "")
+		t.line("Errors per second ("+where.name+")", integer(where.rate.errors), "")
 	}
 }
 
@@ -32,7 +34,7 @@ func (t *table) rates(r *Traffic) {
 func (s *Snapshot) Counters() string {
 	var t table
 	t.heading("Current per-second counters")
-	t.rates(&s.Rate)
+	t.rates(s.Rate)
 	return t.String()
 }
 
@@ -44,9 +46,9 @@ func (s *Snapshot) Totals() string {
 	t.line("Foreign sessions", integer(s.Foreign), "")
 	t.line("Total sessions", integer(s.Calls), "")
 	t.line("Transcoded media", integer(0), "")
-	t.rates(&s.Rate)
-	t.line("Userspace-only media streams", integer(s.Active), "")
-	t.line("Kernel-only media streams", integer(0), "")
+	t.rates(s.Rate)
+	t.line("Userspace-only media streams", integer(s.Active-s.Kernel), "")
+	t.line("Kernel-only media streams", integer(s.Kernel), "")
 	t.line("Mixed kernel/userspace media streams", integer(0), "")
 	t.heading("Total statistics (does not include current running sessions)")
 	s.totalLines(&t)
@@ -79,9 +81,9 @@ func (s *Snapshot) totalLines(t *table) {
 	t.line("Total regular terminated sessions", integer(s.Ended.Regular), "")
 	t.line("Total forced terminated sessions", integer(s.Ended.Forced), "")
 	for _, where := range []struct {
-		suffix                 string
-		packets, errors, bytes uint64
-	}{{" (userspace)", s.Packets, s.Errors, s.Bytes}, {" (kernel)", 0, 0, 0}, {"", s.Packets, s.Errors, s.Bytes}} {
+		suffix string
+		share
+	}{{" (userspace)", user(s.Traffic)}, {" (kernel)", kernel(s.Traffic)}, {"", both(s.Traffic)}} {
 		t.line("Total relayed packets"+where.suffix, integer(where.packets), "")
 		t.line("Total relayed packet errors"+where.suffix, integer(where.errors), "")
 		t.line("Total relayed bytes"+where.suffix, integer(where.bytes), "")

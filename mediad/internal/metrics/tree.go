@@ -27,27 +27,29 @@ func (s *Snapshot) tree() []node {
 }
 
 func (s *Snapshot) current() []node {
+	inUser, inKernel := user(s.Rate), kernel(s.Rate)
 	return []node{
 		leaf("sessionsown", integer(s.Calls-s.Foreign)),
 		leaf("sessionsforeign", integer(s.Foreign)),
 		leaf("sessionstotal", integer(s.Calls)),
 		leaf("transcodedmedia", integer(0)),
-		leaf("packetrate_user", integer(s.Rate.Packets)),
-		leaf("byterate_user", integer(s.Rate.Bytes)),
-		leaf("errorrate_user", integer(s.Rate.Errors)),
-		leaf("packetrate_kernel", integer(0)),
-		leaf("byterate_kernel", integer(0)),
-		leaf("errorrate_kernel", integer(0)),
+		leaf("packetrate_user", integer(inUser.packets)),
+		leaf("byterate_user", integer(inUser.bytes)),
+		leaf("errorrate_user", integer(inUser.errors)),
+		leaf("packetrate_kernel", integer(inKernel.packets)),
+		leaf("byterate_kernel", integer(inKernel.bytes)),
+		leaf("errorrate_kernel", integer(inKernel.errors)),
 		leaf("packetrate", integer(s.Rate.Packets)),
 		leaf("byterate", integer(s.Rate.Bytes)),
 		leaf("errorrate", integer(s.Rate.Errors)),
-		leaf("media_userspace", integer(s.Active)),
-		leaf("media_kernel", integer(0)),
+		leaf("media_userspace", integer(s.Active-s.Kernel)),
+		leaf("media_kernel", integer(s.Kernel)),
 		leaf("media_mixed", integer(0)),
 	}
 }
 
 func (s *Snapshot) totals() []node {
+	inUser, inKernel := user(s.Traffic), kernel(s.Traffic)
 	return []node{
 		leaf("uptime", wide(int64(s.Uptime.Seconds()))),
 		leaf("managedsessions", integer(s.Ended.Total())),
@@ -58,12 +60,12 @@ func (s *Snapshot) totals() []node {
 		leaf("offertimeoutsessions", integer(s.Ended.Offer)),
 		leaf("regularterminatedsessions", integer(s.Ended.Regular)),
 		leaf("forcedterminatedsessions", integer(s.Ended.Forced)),
-		leaf("relayedpackets_user", integer(s.Packets)),
-		leaf("relayedpacketerrors_user", integer(s.Errors)),
-		leaf("relayedbytes_user", integer(s.Bytes)),
-		leaf("relayedpackets_kernel", integer(0)),
-		leaf("relayedpacketerrors_kernel", integer(0)),
-		leaf("relayedbytes_kernel", integer(0)),
+		leaf("relayedpackets_user", integer(inUser.packets)),
+		leaf("relayedpacketerrors_user", integer(inUser.errors)),
+		leaf("relayedbytes_user", integer(inUser.bytes)),
+		leaf("relayedpackets_kernel", integer(inKernel.packets)),
+		leaf("relayedpacketerrors_kernel", integer(inKernel.errors)),
+		leaf("relayedbytes_kernel", integer(inKernel.bytes)),
 		leaf("relayedpackets", integer(s.Packets)),
 		leaf("relayedpacketerrors", integer(s.Errors)),
 		leaf("relayedbytes", integer(s.Bytes)),

@@ -17,7 +17,7 @@ import (
 )
 
 // name of the engine.
-const name = "kernel"
+const name = engine.Kernel
 
 const (
 	// defaultCapacity is the number of streams that the kernel takes.
