@@ -248,6 +248,29 @@ func TestOpaque(t *testing.T) {
 	require.EqualValues(t, 2, c.toA.Statistics().PacketsIn)
 }
 
+// TestFlat: calls that come and go leave nothing in the kernel or in the engine, and their slots serve again.
+func TestFlat(t *testing.T) {
+	e := newEngine(t, Config{Capacity: 16})
+	alice, bob := newPhone(t, "127.0.0.1:0"), newPhone(t, "127.0.0.1:0")
+	for range 20 { // 40 streams in the kernel, one after the other
+		t.Run("", func(t *testing.T) {
+			c := newCall(t, e, alice, bob, "127.0.0.1", "127.0.0.1")
+			c.both()
+			c.exchange(3)
+		})
+	}
+	n := e.Numbers()
+	require.Zero(t, n.Entries)
+	require.EqualValues(t, 20*2*3, n.Packets)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	require.Empty(t, e.records)
+	require.Len(t, e.free, int(e.unused))
+	var place forwardPlace
+	var route forwardRoute
+	require.False(t, e.program.objects.Routes.Iterate().Next(&place, &route))
+}
+
 // TestFull: streams that find no room stay in user space.
 func TestFull(t *testing.T) {
 	e := newEngine(t, Config{Capacity: 1})
