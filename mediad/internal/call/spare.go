@@ -138,10 +138,12 @@ func (c *Call) keepSpares(p *party, before []spare) {
 		return p.uses(pair) || slices.ContainsFunc(kept, func(k spare) bool { return k.media.pair == pair })
 	}
 	for _, s := range append(p.spares, before...) {
-		if latest := p.latest().medias; s.index < len(latest) && latest[s.index].pair == nil {
-			s.media = s.media.rest() // it was refused, and may come back
+		latest := p.latest().medias
+		refused := s.index < len(latest) && latest[s.index].pair == nil
+		if refused {
+			s.media = s.media.rest() // it may come back
 		}
-		if !seen(s.media.pair) && s.facing.IsValid() && s.media.plain() {
+		if !seen(s.media.pair) && (refused || s.facing.IsValid()) && s.media.plain() {
 			kept = append(kept, s)
 		}
 	}

@@ -59,11 +59,12 @@ func (c *Call) requestSubscription(req *ng.Request) (*ng.SubscribeReply, leftove
 		}
 	}
 	t := listener.forOffer()
-	plan, lines, err := negotiate.NewSubscription(req, given, t.snapshot, now.Unix(), *c.registry.negotiate.Load())
+	plan, lines, err := negotiate.NewSubscription(req, given, listener.source, t.snapshot, now.Unix(), *c.registry.negotiate.Load())
 	if err != nil {
 		return nil, leftovers{}, err
 	}
-	old := listener.all()
+	old, places := listener.all(), listener.current()
+	t.medias = listener.restored(t.medias)
 	body, err := c.provide(req, listener, &t, plan)
 	if err != nil {
 		return nil, leftovers{}, err
@@ -71,6 +72,7 @@ func (c *Call) requestSubscription(req *ng.Request) (*ng.SubscribeReply, leftove
 	c.add(listener)
 	listener.source = plan.From
 	listener.put(t, false)
+	c.keepSpares(listener, places)
 	for n, p := range sources {
 		index := make([]int, len(lines))
 		for i, line := range lines {
@@ -149,7 +151,7 @@ func (c *Call) labels() map[*party][]string {
 	for i := 0; ; i++ {
 		found := false
 		for _, p := range slices.Backward(c.parties) {
-			if i < len(p.present.snapshot.Sides) && p.said != "" {
+			if i < len(p.present.snapshot.Sides) && p.said != "" && !p.listens() {
 				labels[p] = append(labels[p], strconv.Itoa(next))
 				next++
 				found = true
@@ -161,14 +163,21 @@ func (c *Call) labels() map[*party][]string {
 	}
 }
 
+// listens reports whether the party is there for a subscription only.
+func (p *party) listens() bool {
+	return p.peer == nil && p.source.Sides != nil && len(p.subscriptions) > 0
+}
+
 // tagMedias lists the medias of a party for a recorder.
 func (p *party) tagMedias(labels []string) ng.TagMedias {
 	t := ng.TagMedias{Tag: p.tag, Label: p.label}
 	for i := range p.present.snapshot.Sides {
 		side := &p.present.snapshot.Sides[i]
-		t.Medias = append(t.Medias, ng.LabelledMedia{
-			Index: i + 1, Type: side.Remote.Type, Label: labels[i], Mode: mode(&side.Remote),
-		})
+		m := ng.LabelledMedia{Index: i + 1, Type: side.Remote.Type, Mode: mode(&side.Remote)}
+		if i < len(labels) {
+			m.Label = labels[i]
+		}
+		t.Medias = append(t.Medias, m)
 	}
 	return t
 }
@@ -251,13 +260,14 @@ func (c *Call) answerOffered(req *ng.Request, tag string) (leftovers, error) {
 		return leftovers{}, err
 	}
 	need.keep()
-	old := listener.all()
+	old, places := listener.all(), listener.current()
 	t.snapshot, t.medias = plan.From, medias
 	for i, m := range medias {
 		m.side = &t.snapshot.Sides[i]
 	}
 	listener.said = req.SDP
 	c.begin(listener, t, now)
+	c.keepSpares(listener, places)
 	c.log.Info(string(req.Command), zap.String("tag", tag))
 	return unused(old, c.parties), nil
 }

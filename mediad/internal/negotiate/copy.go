@@ -25,13 +25,17 @@ type MediaLine struct {
 }
 
 // NewSubscription plans the offer to a subscriber: the media of the sources, one
-// after the other. A single source keeps its body as far as possible. lines tells
-// which media each of the subscriber's copies. stamp is for a new o= line, which
+// after the other. A single source keeps its body as far as possible. before is
+// what the subscriber was offered last. lines tells which media each of the
+// subscriber's copies. stamp is for a new o= line, which
 // wants a number that grows: Unix time. The error wraps an ng.Reason.
-func NewSubscription(req *ng.Request, sources []Copied, subscriber Party, stamp int64, opts Options) (p *Plan, lines []MediaLine, err error) {
+func NewSubscription(req *ng.Request, sources []Copied, before, subscriber Party, stamp int64, opts Options) (p *Plan, lines []MediaLine, err error) {
 	offer := *req
 	offer.Command = ng.CommandOffer
 	offer.AddressFamily, offer.Ptime = ng.FamilyAbsent, 0
+	if !req.RTCPMux.Has(ng.RTCPMuxOffer) && !req.RTCPMux.Has(ng.RTCPMuxRequire) {
+		offer.RTCPMux |= ng.RTCPMuxDemux // the source's own does not matter
+	}
 	for _, f := range []ng.Flag{ng.FlagInactive, ng.FlagFragment, ng.FlagReset, ng.FlagSIPSourceAddress} {
 		offer.Flags.Clear(f)
 	}
@@ -65,7 +69,7 @@ func NewSubscription(req *ng.Request, sources []Copied, subscriber Party, stamp 
 		}
 	}
 	offer.SDP = out.String()
-	p, err = NewPlan(&offer, Party{}, subscriber, opts)
+	p, err = NewPlan(&offer, before, subscriber, opts)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", ng.ReasonSDPCreate, err)
 	}
@@ -85,6 +89,9 @@ func (s *Copied) prepare(i int, section *sdp.Section) {
 		}
 		if len(told) > 0 {
 			keepPayloads(section, told, !s.Answer)
+		}
+		if _, own := section.Attribute("mid"); !own && side.Local.MID != "" {
+			section.Append("a=mid:" + side.Local.MID)
 		}
 	}
 	for a := range section.Attributes("sendrecv", "sendonly", "recvonly", "inactive") {
@@ -179,6 +186,7 @@ func NewPublication(req *ng.Request, publisher Party, stamp int64, opts Options)
 		offer.RTCPMux = ng.RTCPMuxDemux
 	}
 	offer.AddressFamily, offer.MediaAddress, offer.Codec = ng.FamilyAbsent, "", ng.Codec{}
+	offer.Direction = [2]string{req.Interface, req.Interface} // nobody else is there yet
 	for _, f := range []ng.Flag{ng.FlagFragment, ng.FlagReset, ng.FlagInactive} {
 		offer.Flags.Clear(f)
 	}

@@ -34,7 +34,7 @@ func source(t *testing.T, body string, told ...uint8) Copied {
 func TestSubscriptionOfOneParty(t *testing.T) {
 	one := source(t, said("sendrecv"), 8, 101)
 	one.Labels = []string{"7"}
-	plan, lines, err := NewSubscription(&ng.Request{Command: ng.CommandSubscribeRequest}, []Copied{one}, Party{}, 5, copyOptions)
+	plan, lines, err := NewSubscription(&ng.Request{Command: ng.CommandSubscribeRequest}, []Copied{one}, Party{}, Party{}, 5, copyOptions)
 	require.NoError(t, err)
 	require.Equal(t, []MediaLine{{0, 0}}, lines)
 	body := string(plan.doc.Bytes())
@@ -49,7 +49,7 @@ func TestSubscriptionOfOneParty(t *testing.T) {
 
 func TestSubscriptionOfSeveralParties(t *testing.T) {
 	sources := []Copied{source(t, said("recvonly")), source(t, said("sendonly"), 101, 0)}
-	plan, lines, err := NewSubscription(&ng.Request{Command: ng.CommandSubscribeRequest}, sources, Party{}, 5, copyOptions)
+	plan, lines, err := NewSubscription(&ng.Request{Command: ng.CommandSubscribeRequest}, sources, Party{}, Party{}, 5, copyOptions)
 	require.NoError(t, err)
 	require.Equal(t, []MediaLine{{0, 0}, {1, 0}}, lines)
 	body := string(plan.doc.Bytes())
