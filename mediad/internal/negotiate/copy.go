@@ -40,9 +40,9 @@ func NewSubscription(req *ng.Request, sources []Copied, before, subscriber Party
 		offer.Flags.Clear(f)
 	}
 	offer.Flags.Set(ng.FlagTrustAddress)
-	if req.Interface != "" {
-		offer.Direction[1] = req.Interface
-	}
+	offer.Direction = [2]string{1: req.Interface}
+	offer.OSRTP = nil
+	var labels []string
 	var out strings.Builder
 	for n, s := range sources {
 		doc, err := sdp.Parse(s.Body)
@@ -50,8 +50,13 @@ func NewSubscription(req *ng.Request, sources []Copied, before, subscriber Party
 			return nil, nil, fmt.Errorf("%w: %w", ng.ReasonSDPCreate, err)
 		}
 		for i, section := range doc.Medias() {
-			s.prepare(i, section)
+			s.prepare(i, section, req.Flags.Has(ng.FlagOriginalSendrecv))
 			lines = append(lines, MediaLine{Source: n, Media: i})
+			label := ""
+			if i < len(s.Labels) {
+				label = s.Labels[i]
+			}
+			labels = append(labels, label)
 		}
 		if len(sources) == 1 {
 			out.Write(doc.Bytes())
@@ -73,12 +78,13 @@ func NewSubscription(req *ng.Request, sources []Copied, before, subscriber Party
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", ng.ReasonSDPCreate, err)
 	}
+	p.labels = labels
 	return p, lines, nil
 }
 
 // prepare turns what the source has said of a media into what its copy is: one
 // way, with the codecs that were agreed.
-func (s *Copied) prepare(i int, section *sdp.Section) {
+func (s *Copied) prepare(i int, section *sdp.Section, original bool) {
 	direction := sdp.Inactive
 	if i < len(s.Party.Sides) {
 		side := &s.Party.Sides[i]
@@ -94,14 +100,13 @@ func (s *Copied) prepare(i int, section *sdp.Section) {
 			section.Append("a=mid:" + side.Local.MID)
 		}
 	}
+	if original {
+		return
+	}
 	for a := range section.Attributes("sendrecv", "sendonly", "recvonly", "inactive") {
 		section.Delete(a.Line)
 	}
 	section.Append("a=" + direction.String())
-	if i < len(s.Labels) {
-		_, line, _ := section.Media()
-		section.InsertAfter(line, "a=label:"+s.Labels[i])
-	}
 }
 
 // sends reports whether the party sends media.
@@ -171,7 +176,9 @@ func writeCopy(out *strings.Builder, session, section *sdp.Section) {
 	if ok {
 		out.WriteString("c=" + conn.String() + "\r\n")
 	}
-	for a := range section.Attributes("label", "rtpmap", "fmtp", "rtcp-fb", "ptime", "sendonly", "inactive") {
+	for a := range section.Attributes(
+		"mid", "crypto", "ice-ufrag", "ice-pwd", "rtpmap", "fmtp", "rtcp-fb", "ptime", "sendrecv", "sendonly", "recvonly", "inactive",
+	) {
 		out.WriteString("a=" + a.Line.Value + "\r\n")
 	}
 }

@@ -57,6 +57,7 @@ type Plan struct {
 	doc      *sdp.Document
 	previous []Remote        // what From said before, for each media
 	chosen   map[choice]seat // by this command, for all medias
+	labels   []string        // a=label (RFC 4574) for the receiver; empty = none
 
 	overridden bool // the address in the body is that of "media address"
 }
@@ -213,7 +214,9 @@ func (p *Plan) answer(i int) {
 	p.placeAnswer(from, to)
 	p.answerProtocol(from, to)
 	if remote.Rejected || !relayed(remote.Type) || !to.Local.Active || !from.Local.Active {
-		from.Local.RTCPMux = from.Local.RTCPMuxOffered // to be offered again
+		if i < len(p.doc.Medias()) {
+			from.Local.RTCPMux = from.Local.RTCPMuxOffered // to be offered again
+		}
 		from.release()
 		to.release()
 		p.tell(i)

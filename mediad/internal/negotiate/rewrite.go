@@ -130,6 +130,9 @@ func (p *Plan) rewriteMedia(i int, section *sdp.Section, local *LocalMedia, sess
 	if l.MID != "" {
 		section.Append("a=mid:" + l.MID)
 	}
+	if i < len(p.labels) && p.labels[i] != "" {
+		section.Append("a=label:" + p.labels[i])
+	}
 	if !l.Active {
 		if p.From.Sides[i].Remote.ICE.EndOfCandidates || side.Remote.ICE.trickles() && !side.Remote.Rejected {
 			section.Append("a=end-of-candidates")
