@@ -27,6 +27,7 @@ type media struct {
 	side   *negotiate.Side // what this was made for: that of the snapshot beside it
 	facing netip.AddrPort  // where the other side is that the party was told of
 
+	wild    bool        // the ports were made for ICE
 	pair    *ports.Pair // nil: nothing is relayed
 	streams [components]*flow.Stream
 	further []place // the other addresses of the interface, while ICE offers them

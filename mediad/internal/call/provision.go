@@ -88,7 +88,7 @@ func (p *provision) ports(m *media, l *negotiate.Local) error {
 		return p.noPorts(l, err)
 	}
 	p.undo = append(p.undo, pair.Release)
-	*m = media{side: m.side, pair: pair, sdes: m.sdes}
+	*m = media{side: m.side, wild: l.ICE.Mode != negotiate.ICENone || l.ICE.Passthrough, pair: pair, sdes: m.sdes}
 	now := time.Now()
 	m.streams = [components]*flow.Stream{
 		flow.NewStream(pair.RTP, p.call.shard, now), flow.NewStream(pair.RTCP, p.call.shard, now),

@@ -25,7 +25,8 @@ type spare struct {
 // other, so that late packets of one stream do not run into another, and forks
 // can be told apart; in a re-offer a fork stops sharing those of an earlier one.
 // With ICE or keys of a handshake the ports are part of what was agreed, and
-// stay; ICE that begins has new ones, unless the media comes back.
+// stay; ICE that begins has new ones, unless the media comes back or the ports
+// were made for ICE that was not taken.
 func (c *Call) place(p *party, medias []*media, plan *negotiate.Plan, offer bool) []*media {
 	medias = slices.Clone(medias)
 	earlier := func(pair *ports.Pair) bool {
@@ -41,6 +42,8 @@ func (c *Call) place(p *party, medias []*media, plan *negotiate.Plan, offer bool
 			continue
 		case m.pair == nil && running:
 			medias[i] = p.rested(i, m)
+			continue
+		case ice.Mode != negotiate.ICENone && m.wild && m.facing == plan.From.Sides[i].Remote.RTP:
 			continue
 		case ice.Mode != negotiate.ICENone:
 			medias[i] = &media{side: new(negotiate.Side), sdes: m.sdes} // ICE begins
@@ -96,7 +99,7 @@ func restart(medias []*media) []*media {
 	for i, m := range medias {
 		out[i] = &media{side: new(negotiate.Side)}
 		if m.ice == nil && m.dtls == nil {
-			*out[i] = media{side: new(negotiate.Side), pair: m.pair, streams: m.streams, facing: m.facing}
+			*out[i] = media{side: new(negotiate.Side), pair: m.pair, streams: m.streams, facing: m.facing, wild: m.wild}
 		}
 	}
 	return out
@@ -162,7 +165,7 @@ func (c *Call) keepSpares(p *party, before []spare) {
 
 // rest returns what has nothing of the media but its ports.
 func (m *media) rest() *media {
-	return &media{side: new(negotiate.Side), pair: m.pair, streams: m.streams, further: m.further, facing: m.facing}
+	return &media{side: new(negotiate.Side), pair: m.pair, streams: m.streams, further: m.further, facing: m.facing, wild: m.wild}
 }
 
 // uses reports whether the pair of ports is in force or on offer for the party.
