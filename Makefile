@@ -48,7 +48,7 @@ race: webphone
 # Those that measure go one at a time: they share two or four cores with SIPp and
 # Chromium. The others mostly wait.
 COMPARING := ./integration/dropin ./integration/kamailio ./ng-protocol/conformance ./ng-protocol/ngclient \
-	./mediad ./mediad/internal/app ./mediad/internal/negotiate ./mediad/internal/secure ./mediad/internal/settings
+	./mediad ./mediad/internal/app ./mediad/internal/engine/... ./mediad/internal/negotiate ./mediad/internal/secure ./mediad/internal/settings
 
 integration: webphone
 	go vet -tags integration ./...

@@ -25,7 +25,7 @@ func bounds() []work {
 		{"mediad/internal/flow", "BenchmarkHandle/RTP_to_RTP", 20000, 800},
 		{"mediad/internal/flow", "BenchmarkHandle/RTP_to_SRTP_CM", 5000, 15000},
 		{"mediad/internal/flow", "BenchmarkHandle/SRTP_CM_to_RTP", 5000, 29200}, // the benchmark encrypts, too
-		{"mediad/internal/app", "BenchmarkPlainCall", 300, 430000},
+		{"mediad/internal/app", "BenchmarkCall/numbers/plain/handler", 300, 305000},
 	}
 }
 

@@ -40,7 +40,9 @@ type numbers struct{ engine.Engine }
 
 type portNumber struct{ at netip.AddrPort }
 
-func (numbers) Name() string { return "numbers" }
+func (numbers) Name() string                               { return "numbers" }
+func (numbers) Carrier(*flow.Stream) (name, reason string) { return "numbers", "" }
+
 func (numbers) OpenPair(addr netip.Addr, even uint16) (rtp, rtcp udp.Port, err error) {
 	return portNumber{netip.AddrPortFrom(addr, even)}, portNumber{netip.AddrPortFrom(addr, even+1)}, nil
 }
