@@ -2,7 +2,7 @@
 # CONTRIBUTING.md says more.
 
 .DEFAULT_GOAL := build
-.PHONY: build webphone generate run test unit race integration engines bench microbench lint fuzz fuzz-long fuzz-calls soak check clean
+.PHONY: build webphone generate run test unit race integration engines bench microbench lint fuzz fuzz-long fuzz-calls soak soak-engines check clean
 
 export CGO_ENABLED ?= 0
 STATICCHECK := bin/staticcheck
@@ -117,6 +117,13 @@ fuzz-calls: build
 # Ten million cookies and call-ids from a hostile client, by hand; a quarter of an hour.
 soak:
 	HOSTILE_COUNT=10000000 go test -tags integration -count=1 -timeout 4h -v -run TestHostileNGClient ./integration/hostile
+
+# Storms of calls that come, change and go beside steady ones, with each engine
+# for SOAK_TIME, by hand and as root: what a day's calls do, in less.
+SOAK_TIME ?= 30m
+
+soak-engines:
+	SOAK_TIME=$(SOAK_TIME) go test -tags integration -count=1 -timeout 4h -v -run TestStormsLeaveNothing ./integration/soak
 
 check: lint unit
 
