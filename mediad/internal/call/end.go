@@ -201,7 +201,7 @@ func (c *Call) endLocked() (leftovers, traffic) {
 				continue
 			}
 			for component, s := range m.streams {
-				st := s.Statistics()
+				st := s.Totals()
 				sum.add(st)
 				if component == componentRTP {
 					sum.media++
@@ -218,6 +218,9 @@ func (c *Call) endLocked() (leftovers, traffic) {
 
 // dropParties removes the parties whose deletion is due.
 func (c *Call) dropParties(now time.Time) leftovers {
+	if !slices.ContainsFunc(c.parties, func(p *party) bool { return !p.deleteAt.IsZero() && !now.Before(p.deleteAt) }) {
+		return leftovers{}
+	}
 	var kept []*party
 	var gone []*media
 	for _, p := range c.parties {
@@ -227,9 +230,6 @@ func (c *Call) dropParties(now time.Time) leftovers {
 			gone = append(gone, p.all()...)
 			p.withdraw()
 		}
-	}
-	if len(kept) == len(c.parties) {
-		return leftovers{}
 	}
 	c.parties = kept
 	for _, p := range kept {

@@ -74,11 +74,13 @@ func (l leftovers) close(r *Registry) {
 	for _, at := range l.places {
 		streams = append(streams, at.streams[:]...)
 	}
-	r.cfg.Engine.Detach(streams...)
+	if len(streams) > 0 {
+		r.cfg.Engine.Detach(streams...)
+	}
 	for _, at := range l.places {
 		if at.main {
 			for _, s := range at.streams {
-				r.totals.add(s.Statistics())
+				r.totals.add(s.Totals())
 			}
 		}
 		at.pair.Release()

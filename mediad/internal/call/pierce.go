@@ -18,7 +18,7 @@ func (c *Call) pierce(now time.Time) {
 				continue
 			}
 			for _, s := range m.streams {
-				if s.Statistics().PacketsIn == 0 {
+				if s.Totals().PacketsIn == 0 {
 					_ = s.Send(nil, s.Destination()) // whether it gets through shows by what comes back
 				}
 			}

@@ -152,7 +152,7 @@ func (c *Call) numbers(n *Numbers, live *traffic, now time.Time) {
 			}
 			n.Medias++
 			for component, s := range m.streams {
-				st := s.Statistics()
+				st := s.Totals()
 				live.add(st)
 				if component == componentRTP && now.Sub(st.LastPacket) <= activeTime {
 					n.Active++
@@ -193,7 +193,7 @@ func (r *Registry) Received() Traffic {
 					continue
 				}
 				for _, s := range m.streams {
-					live.add(s.Statistics())
+					live.add(s.Totals())
 				}
 			}
 		}

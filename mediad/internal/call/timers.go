@@ -71,7 +71,7 @@ func (c *Call) lastPacket() time.Time {
 				continue
 			}
 			for _, s := range m.streams {
-				if at := s.Statistics().LastPacket; at.After(last) {
+				if at := s.Totals().LastPacket; at.After(last) {
 					last = at
 				}
 			}

@@ -62,6 +62,17 @@ type SourceStatistics struct {
 
 // Statistics is a snapshot of the counters.
 func (s *Stream) Statistics() Statistics {
+	st := s.Totals()
+	c := s.counters
+	st.SSRC, st.Sources = c.controlSSRC.Load(), c.sources.snapshot()
+	if talking := c.sources.talking(); talking != nil {
+		st.SSRC = talking.ssrc.Load()
+	}
+	return st
+}
+
+// Totals is Statistics without SSRC and Sources: cheap enough to be asked of all streams every second.
+func (s *Stream) Totals() Statistics {
 	c := s.counters
 	c.fold()
 	st := Statistics{
@@ -69,10 +80,6 @@ func (s *Stream) Statistics() Statistics {
 		ErrorBytesIn:   c.errorBytesIn.Load(),
 		CarriedPackets: c.carriedPackets.Load(), CarriedBytes: c.carriedBytes.Load(),
 		PacketsOut: c.packetsOut.Load(), BytesOut: c.bytesOut.Load(), ErrorsOut: c.errorsOut.Load(),
-		SSRC: c.controlSSRC.Load(), Sources: c.sources.snapshot(),
-	}
-	if talking := c.sources.talking(); talking != nil {
-		st.SSRC = talking.ssrc.Load()
 	}
 	if t := c.lastCarried.Load(); t != 0 {
 		st.LastCarried = time.Unix(0, t)
