@@ -1,8 +1,6 @@
 package ng
 
 import (
-	"maps"
-	"slices"
 	"strconv"
 )
 
@@ -125,11 +123,11 @@ type EndpointState struct {
 
 func (c *CallState) dict() Dict {
 	ssrc := make(Dict, 0, len(c.SSRC))
-	for _, id := range slices.Sorted(maps.Keys(c.SSRC)) {
+	for _, id := range sortedKeys(c.SSRC) {
 		ssrc = append(ssrc, Entry{strconv.FormatUint(uint64(id), 10), c.SSRC[id].dict()})
 	}
 	tags := make(Dict, 0, len(c.Tags))
-	for _, tag := range slices.Sorted(maps.Keys(c.Tags)) {
+	for _, tag := range sortedKeys(c.Tags) {
 		tags = append(tags, Entry{tag, c.Tags[tag].dict()})
 	}
 	return Dict{

@@ -2,9 +2,7 @@ package ng
 
 import (
 	"fmt"
-	"maps"
 	"net/netip"
-	"slices"
 	"strings"
 )
 
@@ -66,7 +64,7 @@ func (r *Request) applyFields(m map[string]any) {
 		}
 	}
 	// In a fixed order, so that two spellings of one key have one outcome.
-	for _, key := range slices.Sorted(maps.Keys(m)) {
+	for _, key := range sortedKeys(m) {
 		if !r.applyKey(key, m[key]) {
 			r.unknown(key, nil)
 		}

@@ -1,9 +1,6 @@
 package ng
 
-import (
-	"maps"
-	"slices"
-)
+import ()
 
 const (
 	resultOK        = "ok"
@@ -66,7 +63,7 @@ func (r *SubscribeReply) dict() Dict {
 			}
 		}
 		var byLabel Dict
-		for _, label := range slices.Sorted(maps.Keys(labels)) {
+		for _, label := range sortedKeys(labels) {
 			byLabel = append(byLabel, Entry{label, labels[label]})
 		}
 		d = append(d, Entry{"tag-medias", tags}, Entry{"media-labels", byLabel})

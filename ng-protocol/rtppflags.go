@@ -1,8 +1,6 @@
 package ng
 
 import (
-	"maps"
-	"slices"
 	"strings"
 )
 
@@ -232,5 +230,3 @@ func (p *scriptParser) bracket(depth int) any {
 	}
 	return dict
 }
-
-func sortedKeys(m map[string]any) []string { return slices.Sorted(maps.Keys(m)) }

@@ -21,12 +21,12 @@ const (
 	DefaultQueue        = 4096
 	DefaultQueueBytes   = 32 << 20
 	DefaultCacheEntries = 65536
-	DefaultCacheBytes   = 64 << 20
+	DefaultCacheBytes   = 16 << 20
 	DefaultConnections  = 256
 	DefaultIdleTimeout  = time.Hour
 	// CacheTurn is how often the generations of the reply cache swap: a reply
-	// is kept for one to two turns.
-	CacheTurn = 30 * time.Second
+	// is kept for one to two turns. Clients give up repeating long before.
+	CacheTurn = 5 * time.Second
 )
 
 // Config configures a Server. Handler is required. Without addresses it serves

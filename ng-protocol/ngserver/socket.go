@@ -91,14 +91,16 @@ func (s *socket) setup(tos int) error {
 
 // receive reads one datagram.
 func (s *socket) receive(buf, oob []byte) (int, destination, error) {
+	if !s.anyAddr {
+		n, from, err := s.conn.ReadFromUDPAddrPort(buf)
+		return n, destination{sock: s, addr: netip.AddrPortFrom(from.Addr().Unmap(), from.Port())}, err
+	}
 	n, oobn, _, from, err := s.conn.ReadMsgUDPAddrPort(buf, oob)
 	if err != nil {
 		return 0, destination{}, err
 	}
 	peer := destination{sock: s, addr: netip.AddrPortFrom(from.Addr().Unmap(), from.Port())}
-	if s.anyAddr {
-		peer.local = sentTo(oob[:oobn])
-	}
+	peer.local = sentTo(oob[:oobn])
 	return n, peer, nil
 }
 
@@ -112,11 +114,11 @@ func (d destination) deliver(message []byte) error {
 		}
 		return errors.Join(fmt.Errorf("reply of %d bytes does not fit a datagram", len(message)), err)
 	}
-	var oob []byte
-	if d.local.addr.IsValid() {
-		oob = sendFrom(d.local)
+	if !d.local.addr.IsValid() {
+		_, err := d.sock.conn.WriteToUDPAddrPort(message, d.addr)
+		return err
 	}
-	_, _, err := d.sock.conn.WriteMsgUDPAddrPort(message, oob, d.addr)
+	_, _, err := d.sock.conn.WriteMsgUDPAddrPort(message, sendFrom(d.local), d.addr)
 	return err
 }
 

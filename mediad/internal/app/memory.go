@@ -9,12 +9,12 @@ import (
 )
 
 const (
-	calmLook = 15 * time.Second
+	calmLook = 5 * time.Second
 	// calmRate is the garbage, in bytes a second, below which nothing but media is going on: media makes none.
 	calmRate = 128 << 10
-	// calmTrims is how often memory is given back when it has become calm: replies are kept for a minute, so that the first time is too
+	// calmTrims is how often memory is given back when it has become calm: replies are kept for ten seconds, so that the first time is too
 	// early for them.
-	calmTrims = 6
+	calmTrims = 3
 )
 
 // memory gives memory back to the system when a busy time is over. Go's runtime by itself keeps what the heap of that time needed until

@@ -59,6 +59,7 @@ type Registry struct {
 
 	tables tables
 	early  fragments
+	sample sample
 	totals totals
 	stop   chan struct{}
 	ticker sync.WaitGroup
@@ -100,14 +101,17 @@ func (r *Registry) watch() {
 	defer r.ticker.Done()
 	t := time.NewTicker(tick)
 	defer t.Stop()
+	var all []*Call
 	for {
 		select {
 		case <-r.stop:
 			return
 		case now := <-t.C:
-			for _, c := range r.snapshot() {
+			all = r.appendCalls(all[:0])
+			for _, c := range all {
 				r.expire(c, now)
 			}
+			clear(all) // it keeps no call that has ended
 		}
 	}
 }
@@ -129,10 +133,14 @@ func (r *Registry) Close() {
 	}
 }
 
-func (r *Registry) snapshot() []*Call {
+func (r *Registry) snapshot() []*Call { return r.appendCalls(nil) }
+
+// appendCalls is snapshot for who asks every second and has room from the last
+// time.
+func (r *Registry) appendCalls(all []*Call) []*Call {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	all := make([]*Call, 0, len(r.calls))
+	all = slices.Grow(all, len(r.calls))
 	for id, c := range r.calls {
 		if id == c.id { // and not again by the ids of merged ones
 			all = append(all, c)

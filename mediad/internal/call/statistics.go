@@ -182,10 +182,20 @@ const activeTime = time.Second
 // Traffic is received media, monotonic; Kernel… are of Packets and Bytes those that the kernel has forwarded.
 type Traffic struct{ Packets, Bytes, Errors, KernelPackets, KernelBytes uint64 }
 
+// sample is room for the calls that Received looks at.
+type sample struct {
+	mu    sync.Mutex
+	calls []*Call
+}
+
 // Received sums up what all streams have received since the start.
 func (r *Registry) Received() Traffic {
+	r.sample.mu.Lock()
+	defer r.sample.mu.Unlock()
+	r.sample.calls = r.appendCalls(r.sample.calls[:0])
+	defer clear(r.sample.calls)
 	var live traffic
-	for _, c := range r.snapshot() {
+	for _, c := range r.sample.calls {
 		c.mu.Lock()
 		for _, p := range c.parties {
 			for _, m := range p.all() {
