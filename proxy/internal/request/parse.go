@@ -133,6 +133,9 @@ func ParseURI(s string, uri *sip.Uri) error {
 	if uri.Host == "" || uri.Wildcard {
 		return fmt.Errorf("%w: URI without host", ErrSyntax)
 	}
+	if strings.Contains(uri.Host, "@") { // "sip:@h@" would be written as another URI
+		return fmt.Errorf("%w: URI with two @", ErrSyntax)
+	}
 	if uri.Port < 0 || uri.Port > 65535 {
 		return fmt.Errorf("%w: port %d", ErrSyntax, uri.Port)
 	}
