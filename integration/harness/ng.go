@@ -76,6 +76,31 @@ func (n NG) Calls() ([]string, error) {
 	return calls, nil
 }
 
+// PortsInUse is how many media ports the daemon says that it uses, whether or not
+// they are sockets.
+func (n NG) PortsInUse() (int, error) {
+	reply, err := n.Ask(map[string]any{"command": "statistics"})
+	if err != nil {
+		return 0, err
+	}
+	statistics, _ := reply["statistics"].(map[string]any)
+	interfaces, ok := statistics["interfaces"].([]any)
+	if !ok {
+		return 0, fmt.Errorf("statistics without interfaces: %v", reply)
+	}
+	sum := 0
+	for _, i := range interfaces {
+		entry, _ := i.(map[string]any)
+		ports, _ := entry["ports"].(map[string]any)
+		used, err := strconv.Atoi(fmt.Sprint(ports["used"]))
+		if err != nil {
+			return 0, fmt.Errorf("statistics: used ports of %v: %w", entry["name"], err)
+		}
+		sum += used
+	}
+	return sum, nil
+}
+
 // UDPPorts reads from /proc the local UDP ports in [low, high] that the process
 // pid holds, in no order.
 func UDPPorts(pid, low, high int) ([]int, error) {

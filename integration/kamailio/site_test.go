@@ -135,8 +135,13 @@ func (n *node) idle(t *testing.T, within time.Duration) {
 		if err != nil {
 			return err
 		}
-		ports, err := harness.UDPPorts(n.PID(), n.low, n.low+999)
-		if err == nil && len(calls)+len(ports) > 0 {
+		sockets, err := harness.UDPPorts(n.PID(), n.low, n.low+999)
+		if err != nil {
+			return err
+		}
+		ports, err := n.PortsInUse()
+		ports += len(sockets)
+		if err == nil && len(calls)+ports > 0 {
 			err = fmt.Errorf("%s still has calls %v and ports %v", n.Name, calls, ports)
 		}
 		return err

@@ -85,6 +85,9 @@ func TestThousandCallsLeaveNothing(t *testing.T) {
 		t.Errorf("mediad still holds the ports %v (%v)", ports, err)
 	}
 	ng := harness.NG{Address: s.host + ":2223"}
+	if used, err := ng.PortsInUse(); err != nil || used > 0 {
+		t.Errorf("mediad still uses %d ports (%v)", used, err)
+	}
 	if left, err := ng.Calls(); err != nil || len(left) > 0 {
 		t.Errorf("mediad still has the calls %v (%v)", left, err)
 	}
