@@ -76,6 +76,40 @@ func (n NG) Calls() ([]string, error) {
 	return calls, nil
 }
 
+// MediaPorts lists the media ports of all calls, as the daemon tells them.
+func (n NG) MediaPorts() ([]int, error) {
+	calls, err := n.Calls()
+	if err != nil {
+		return nil, err
+	}
+	var ports []int
+	for _, id := range calls {
+		reply, err := n.Ask(map[string]any{"command": "query", "call-id": id})
+		if err != nil {
+			return nil, err
+		}
+		tags, _ := reply["tags"].(map[string]any)
+		for _, tag := range tags {
+			for _, media := range list(tag, "medias") {
+				for _, stream := range list(media, "streams") {
+					s, _ := stream.(map[string]any)
+					if port, err := strconv.Atoi(fmt.Sprint(s["local port"])); err == nil {
+						ports = append(ports, port)
+					}
+				}
+			}
+		}
+	}
+	return ports, nil
+}
+
+// list is the list that a dictionary has under a key, nil if it has none.
+func list(dictionary any, key string) []any {
+	d, _ := dictionary.(map[string]any)
+	l, _ := d[key].([]any)
+	return l
+}
+
 // PortsInUse is how many media ports the daemon says that it uses, whether or not
 // they are sockets.
 func (n NG) PortsInUse() (int, error) {

@@ -63,7 +63,7 @@ func (s *site) attacker(i int) net.IP {
 }
 
 func (s *site) randomBytes(t *testing.T) {
-	ports, err := harness.UDPPorts(s.media.PID(), mediaLow, mediaTop)
+	ports, err := harness.NG{Address: s.address(ngPort)}.MediaPorts()
 	if err != nil || len(ports) == 0 {
 		t.Fatalf("no media ports of the call to attack: %v (%v)", ports, err)
 	}
