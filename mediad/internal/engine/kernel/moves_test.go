@@ -312,6 +312,9 @@ func TestSameStatistics(t *testing.T) {
 	c := loopbackCall(t, Config{})
 	moved := numbers(c.engine, c)
 	require.EqualValues(t, 10, c.engine.Numbers().Packets)
+	require.EqualValues(t, 10, moved.CarriedPackets)
+	require.WithinDuration(t, time.Now(), moved.LastCarried, time.Second)
+	moved.CarriedPackets, moved.CarriedBytes, moved.LastCarried = 0, 0, time.Time{} // who has moved them is all that differs
 
 	below, err := sockets.New(sockets.Config{Workers: 1})
 	require.NoError(t, err)
