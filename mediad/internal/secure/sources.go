@@ -35,9 +35,6 @@ func (s *sources) find(ssrc uint32) *source {
 // has reports whether a source is known.
 func (s *sources) has(ssrc uint32) bool { return s.find(ssrc) != nil }
 
-// admits reports whether a source is known or can be added.
-func (s *sources) admits(ssrc uint32) bool { return len(s.list) < maxSSRCs || s.has(ssrc) }
-
 // add takes a source in; it must be neither known nor one too many.
 func (s *sources) add(src source) *source {
 	if s.list == nil {
