@@ -13,6 +13,8 @@ type Media struct {
 	NG
 	Host     string // address of its media ports
 	Low, Top int    // range of its media ports
+
+	atStart []int // ports in that range that are not for media
 }
 
 // mediaPorts is how many media ports one daemon of an exam gets.
@@ -36,6 +38,9 @@ func StartMedia(program, name, host, dir string) (*Media, error) {
 		return nil, err
 	}
 	if err := m.Ready(m.Ping); err != nil {
+		return nil, m.fail(err)
+	}
+	if m.atStart, err = UDPPorts(m.PID(), m.Low, m.Top); err != nil {
 		return nil, m.fail(err)
 	}
 	return m, nil
@@ -69,7 +74,7 @@ func (m *Media) Busy() error {
 // ports is how many media ports the daemon holds: sockets in its range or, where
 // an engine of mediad does without, what its statistics say.
 func (m *Media) ports() (int, error) {
-	sockets, err := UDPPorts(m.PID(), m.Low, m.Top)
+	sockets, err := MediaSockets(m.PID(), m.Low, m.Top, m.atStart)
 	if err != nil || len(sockets) > 0 || m.Name == "rtpengine" {
 		return len(sockets), err
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -133,6 +134,14 @@ func (n NG) PortsInUse() (int, error) {
 		sum += used
 	}
 	return sum, nil
+}
+
+// MediaSockets are the UDP ports in [low, high] of the process pid, but for those
+// that it has held since its start: engines have sockets of their own, whose ports
+// the kernel chooses.
+func MediaSockets(pid, low, high int, atStart []int) ([]int, error) {
+	ports, err := UDPPorts(pid, low, high)
+	return slices.DeleteFunc(ports, func(port int) bool { return slices.Contains(atStart, port) }), err
 }
 
 // UDPPorts reads from /proc the local UDP ports in [low, high] that the process

@@ -96,6 +96,10 @@ func (s *site) media(t *testing.T, name string, port int, options ...string) *no
 	if err := n.Ready(n.Ping); err != nil {
 		t.Fatal(err)
 	}
+	var err error
+	if n.atStart, err = harness.UDPPorts(n.PID(), n.low, n.low+999); err != nil {
+		t.Fatal(err)
+	}
 	return n
 }
 
@@ -103,7 +107,8 @@ func (s *site) media(t *testing.T, name string, port int, options ...string) *no
 type node struct {
 	*harness.Process
 	harness.NG
-	low int
+	low     int
+	atStart []int // ports in the range that are not for media
 }
 
 // managed is how many calls the node has had since its start.
@@ -135,7 +140,7 @@ func (n *node) idle(t *testing.T, within time.Duration) {
 		if err != nil {
 			return err
 		}
-		sockets, err := harness.UDPPorts(n.PID(), n.low, n.low+999)
+		sockets, err := harness.MediaSockets(n.PID(), n.low, n.low+999, n.atStart)
 		if err != nil {
 			return err
 		}
