@@ -10,7 +10,7 @@ cd "$(dirname "$0")"
 packages="kamailio kamailio-websocket-modules kamailio-tls-modules
 	kamailio-extra-modules kamailio-utils-modules kamailio-lwsc-modules
 	rtpengine-daemon rtpengine-utils chromium sip-tester nftables iproute2 ethtool procps
-	gcc libc6-dev valgrind"
+	gcc libc6-dev valgrind pebble baresip-core"
 
 missing=""
 for package in $packages; do
