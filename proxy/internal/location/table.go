@@ -19,8 +19,8 @@ const (
 	sweepEvery = 5 * time.Second
 	// rememberLost is how long the connection of a device that has gone is
 	// remembered, and maxLost how many are.
-	rememberLost = 30 * time.Second
-	maxLost      = 10000
+	rememberLost = 2 * time.Minute
+	maxLost      = 50000
 	// closeTimeout bounds the last flush.
 	closeTimeout = 5 * time.Second
 )
@@ -46,13 +46,14 @@ type Table struct {
 	bindings     map[AoR][]Binding
 	byConnection map[string]map[AoR]struct{}
 	dirty        map[AoR]struct{} // changed since the last flush
-	lost         map[device]lostConnection
+	lost         map[Device]lostConnection
 }
 
-// device is one instance of a user, which may come back by another connection.
-type device struct {
-	aor             AoR
-	instance, regID string
+// Device is one instance of a user (+sip.instance and reg-id, RFC 5626), which
+// may come back by another connection.
+type Device struct {
+	AoR             AoR
+	Instance, RegID string
 }
 
 // lostConnection is the connection that a device had.
@@ -72,7 +73,7 @@ func NewTable(keeper Keeper, log *zap.Logger) *Table {
 		bindings:     make(map[AoR][]Binding),
 		byConnection: make(map[string]map[AoR]struct{}),
 		dirty:        make(map[AoR]struct{}),
-		lost:         make(map[device]lostConnection),
+		lost:         make(map[Device]lostConnection),
 	}
 }
 
@@ -98,6 +99,7 @@ func (t *Table) restore(kept []Binding) {
 	for _, b := range kept {
 		if b.Expired(t.now()) || (b.Transport != "udp" && !b.Direct) {
 			t.dirty[b.AoR] = struct{}{}
+			t.remember(Device{b.AoR, b.Instance, b.RegID}, b.Connection)
 			continue
 		}
 		if b.Transport != "udp" {
@@ -123,16 +125,22 @@ func (t *Table) run() {
 	flush, sweep := time.NewTicker(flushEvery), time.NewTicker(sweepEvery)
 	defer flush.Stop()
 	defer sweep.Stop()
+	failing := false
 	for {
 		select {
 		case <-t.stop:
 			return
 		case <-flush.C:
 			ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
-			if err := t.Flush(ctx); err != nil {
-				t.log.Error("bindings not kept", zap.Error(err))
-			}
+			err := t.Flush(ctx)
 			cancel()
+			switch { // a full disk is told once
+			case err != nil && !failing:
+				t.log.Error("bindings not kept, they go on in memory", zap.Error(err))
+			case err == nil && failing:
+				t.log.Info("bindings are kept again")
+			}
+			failing = err != nil
 		case <-sweep.C:
 			t.sweep()
 		}
@@ -241,9 +249,7 @@ func (t *Table) ConnectionClosed(id string) int {
 		for _, b := range t.bindings[aor] {
 			if b.Connection == id && !b.Direct {
 				removed++
-				if b.Instance != "" && len(t.lost) < maxLost {
-					t.lost[device{aor, b.Instance, b.RegID}] = lostConnection{id, t.now()}
-				}
+				t.remember(Device{b.AoR, b.Instance, b.RegID}, b.Connection)
 				t.log.Info("binding removed with its connection",
 					zap.String("aor", string(aor)), zap.String("contact", b.Contact), zap.String("connection", id))
 				continue
@@ -268,15 +274,42 @@ func (t *Table) Previous(aor AoR, instance, regID string) string {
 	}
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	if l, ok := t.lost[device{aor, instance, regID}]; ok {
-		return l.id
-	}
 	for _, b := range t.bindings[aor] {
 		if b.Instance == instance && b.RegID == regID && b.Connection != "" && len(t.byConnection[b.Connection]) == 1 {
 			return b.Connection
 		}
 	}
-	return ""
+	return t.lost[Device{aor, instance, regID}].id
+}
+
+// On returns the device that is reached over a connection, if it is one alone.
+func (t *Table) On(connection string) (Device, bool) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if len(t.byConnection[connection]) != 1 {
+		return Device{}, false
+	}
+	for aor := range t.byConnection[connection] {
+		for _, b := range t.bindings[aor] {
+			if b.Connection == connection && b.Instance != "" {
+				return Device{aor, b.Instance, b.RegID}, true
+			}
+		}
+	}
+	return Device{}, false
+}
+
+// Remember notes the connection that a device had before a restart.
+func (t *Table) Remember(d Device, connection string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.remember(d, connection)
+}
+
+func (t *Table) remember(d Device, connection string) {
+	if d.Instance != "" && connection != "" && len(t.lost) < maxLost {
+		t.lost[d] = lostConnection{connection, t.now()}
+	}
 }
 
 // Len returns the number of addresses of record with a binding.

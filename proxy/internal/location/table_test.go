@@ -151,7 +151,20 @@ func TestPreviousConnection(t *testing.T) {
 	require.Empty(t, table.Previous(alice, "urn:1", "1"), "a connection of several users, still open")
 	table.ConnectionClosed("w1")
 	require.Equal(t, "w1", table.Previous(alice, "urn:1", "1"))
+
+	again := page
+	again.Connection = "w2"
+	require.NoError(t, table.Update(alice, set(again)))
+	require.Equal(t, "w2", table.Previous(alice, "urn:1", "1"), "where it is now, not where it was before")
+	device, ok := table.On("w2")
+	require.True(t, ok)
+	require.Equal(t, Device{alice, "urn:1", "1"}, device)
+	_, ok = table.On("w1")
+	require.False(t, ok)
+	table.ConnectionClosed("w2")
 	now = now.Add(rememberLost + time.Second)
 	table.sweep()
 	require.Empty(t, table.Previous(alice, "urn:1", "1"))
+	table.Remember(device, "w0")
+	require.Equal(t, "w0", table.Previous(alice, "urn:1", "1"), "told by who knows it from before a restart")
 }
