@@ -7,6 +7,7 @@ package dialog
 
 import (
 	"context"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -74,8 +75,10 @@ type Leg struct {
 	// Contact is its remote target, Routes the route set from here towards it.
 	Contact string
 	Routes  []string
-	// CSeq is the last one it used in a request.
-	CSeq uint32
+	// CSeq is the last one it used in a request, as it came. Inserted is how many requests were made here in its name: what
+	// it sends goes out with a number that is higher by that.
+	CSeq, Inserted uint32
+	shifts         []shift
 }
 
 // Dialog is one dialog of a call; A is the side that sent the INVITE.
@@ -92,6 +95,8 @@ type Dialog struct {
 	crossed   bool // and the caller had cancelled
 	closing   bool // BYE is on its way
 	ours      bool // and was made here
+	inviting  bool // an INVITE within it has no final response yet
+	asking    bool // and one that was made here
 	by        string
 }
 
@@ -426,17 +431,30 @@ func (k *Keeper) make(d *Dialog, method sip.RequestMethod, fromA bool) *request.
 	msg.AppendHeader(&callID)
 	seq := d.cseq
 	if method != sip.ACK {
-		from.CSeq++
-		seq = from.CSeq
+		seq = from.next()
+	}
+	if method == sip.INVITE && from.Contact != "" {
+		msg.AppendHeader(sip.NewHeader("Contact", "<"+from.Contact+">"))
 	}
 	msg.AppendHeader(&sip.CSeqHeader{SeqNo: seq, MethodName: method})
 	request.SetRoutes(msg, to.Routes)
 	msg.SetBody(nil)
+	var source netip.AddrPort
+	if from.Conn != nil {
+		source = from.Conn.Remote()
+	}
 	return &request.Request{
-		Msg: msg, Original: msg, Received: time.Now(), InDialog: true, Profile: from.Profile, Shared: k.shared(d),
-		Targets: []request.Target{target(to, uri)}, Observers: []request.Observer{&within{k, d, fromA}}, Responder: nobody{},
+		Msg: msg, Original: msg, Source: source, Received: time.Now(), InDialog: true, Profile: from.Profile, Shared: k.shared(d),
+		Targets: []request.Target{target(to, uri)}, Observers: []request.Observer{&within{Keeper: k, d: d, fromA: fromA}}, Responder: nobody{},
 		Log: k.log.With(zap.String("call-id", d.CallID), zap.String("from-tag", from.Tag), zap.String("method", string(method))),
 	}
+}
+
+// acknowledge builds the ACK of a 2xx to the INVITE with that number that was made here.
+func (k *Keeper) acknowledge(d *Dialog, fromA bool, seq uint32) *request.Request {
+	r := k.make(d, sip.ACK, fromA)
+	r.Msg.ReplaceHeader(&sip.CSeqHeader{SeqNo: seq, MethodName: sip.ACK})
+	return r
 }
 
 // shared reports another dialog of the same call that goes on; early ones do not outlive a confirmed one. The lock is held.

@@ -36,6 +36,9 @@ func (k *Keeper) attach(r *request.Request, seal string) (request.Verdict, error
 	if err := k.address(r, peer); err != nil {
 		return request.Done, err
 	}
+	if err := d.pending(r); err != nil {
+		return request.Done, err
+	}
 	if r.Msg.Method == sip.ACK && fromA {
 		d.unacked = false
 	}
@@ -43,6 +46,7 @@ func (k *Keeper) attach(r *request.Request, seal string) (request.Verdict, error
 	if r.Msg.Method != sip.ACK {
 		sender.CSeq = max(sender.CSeq, seq)
 	}
+	sender.renumber(r.Msg)
 	if sender.Conn == nil || sender.Conn.Transport() == r.Conn.Transport() || !request.Alive(sender.Conn) {
 		k.move(d, sender, r.Conn)
 	}
@@ -53,7 +57,7 @@ func (k *Keeper) attach(r *request.Request, seal string) (request.Verdict, error
 	}
 	r.Profile = sender.Profile
 	r.Targets = []request.Target{target(peer, r.Msg.Recipient)}
-	r.Observers = append(r.Observers, &within{k, d, fromA})
+	r.Observers = append(r.Observers, &within{Keeper: k, d: d, fromA: fromA})
 	return request.Continue, nil
 }
 
@@ -97,12 +101,24 @@ func (k *Keeper) over(callID, from, to string) bool {
 // within observes a request within a dialog.
 type within struct {
 	*Keeper
-	d     *Dialog
-	fromA bool
+	d        *Dialog
+	fromA    bool
+	inviting bool
+}
+
+// Outgoing implements request.Observer: a re-INVITE is under way.
+func (w *within) Outgoing(_ context.Context, r *request.Request, _ *request.Branch) error {
+	if r.Msg.Method == sip.INVITE {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.inviting, w.d.inviting = true, true
+	}
+	return nil
 }
 
 // Incoming implements request.Observer: it takes new remote targets from a re-INVITE or UPDATE that was accepted.
 func (w *within) Incoming(_ context.Context, r *request.Request, _ *request.Branch, res *sip.Response) error {
+	number(res, r.Original)
 	if !res.IsSuccess() || (r.Msg.Method != sip.INVITE && r.Msg.Method != sip.UPDATE) {
 		return nil
 	}
@@ -125,6 +141,9 @@ func (w *within) Incoming(_ context.Context, r *request.Request, _ *request.Bran
 func (w *within) Finished(_ context.Context, r *request.Request, _ *request.Branch, o request.Outcome) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.inviting {
+		w.inviting, w.d.inviting = false, false
+	}
 	switch {
 	case r.Msg.Method == sip.INVITE && o.Code == sip.StatusCallTransactionDoesNotExists:
 		// The sender will say BYE (RFC 3261 §12.2.1.2), by which the media end as well.

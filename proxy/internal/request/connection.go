@@ -59,6 +59,14 @@ var (
 	ErrMessageTooLarge = errors.New("message too large for the transport")
 )
 
+// Errors of requests that a step wants made within a dialog.
+var (
+	// ErrNoDialog: the dialog is over, or is ending.
+	ErrNoDialog = errors.New("no such dialog")
+	// ErrBusy: another offer, or the setup of the call, is under way.
+	ErrBusy = errors.New("dialog is busy")
+)
+
 // Connection is a path to one remote transport address (a "SIP flow" of RFC 5626): a stream connection, a
 // WebSocket, or the pair of a UDP listener and a remote address. Values are safe for concurrent use.
 type Connection interface {
