@@ -106,6 +106,9 @@ type Target struct {
 	Profile string
 	// AoR is the address of record the target was found under, "sip:user@domain"; may be empty.
 	AoR string
+	// Trunk names the trunk that the target belongs to; may be empty. Calls are counted by it, and challenges to requests
+	// that the proxy makes itself are answered with its credentials.
+	Trunk string
 	// Q orders targets, 0..1000, highest first: equal values ring in parallel, lower ones after those failed.
 	Q int
 	// Timeout limits ringing of this target (time to a final response); 0: Timer C alone.
