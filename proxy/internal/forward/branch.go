@@ -31,6 +31,7 @@ type branch struct {
 	late       bool // cancelled because nobody answered in time: 408, not 487
 	ended      bool
 	reported   bool
+	followed   bool // a redirection whose contacts are tried instead of answering it
 	local      bool // the final response was made up here
 	err        error
 	final      *sip.Response

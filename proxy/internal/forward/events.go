@@ -44,6 +44,7 @@ func (b *branch) Response(ctx context.Context, received *sip.Response) {
 	default:
 		b.end(res)
 		b.State = request.BranchFailed
+		b.redirected(ctx, res)
 		if res.StatusCode >= 600 {
 			b.x.declined = true
 			b.x.cancelOthers(ctx, b)

@@ -20,6 +20,7 @@ type exchange struct {
 	groups   [][]request.Target // not started yet
 	branches []*branch
 
+	redirects int  // followed so far
 	answered  bool // a 2xx went upstream
 	final     bool // a final response went upstream, or is not to be sent any more
 	cancelled bool // by the caller
@@ -33,6 +34,11 @@ func (x *exchange) startGroup(ctx context.Context) {
 	}
 	targets := x.groups[0]
 	x.groups = x.groups[1:]
+	x.startTargets(ctx, targets)
+}
+
+// startTargets starts a branch for each target.
+func (x *exchange) startTargets(ctx context.Context, targets []request.Target) {
 	for _, t := range targets {
 		b := x.newBranch(t)
 		x.branches = append(x.branches, b)
@@ -146,6 +152,7 @@ func (x *exchange) sendBest(ctx context.Context) {
 		res.StatusCode, res.Reason = sip.StatusInternalServerError, "Server Internal Error"
 		res.RemoveHeader("Retry-After")
 	}
+	x.conceal(res)
 	x.collectChallenges(best, res)
 	x.observe(ctx, best, res)
 	x.send(res)
@@ -155,7 +162,7 @@ func (x *exchange) sendBest(ctx context.Context) {
 func (x *exchange) best() *branch {
 	var best *branch
 	for _, b := range x.branches {
-		if b.ended && b.code() >= 300 && (best == nil || rank(b) < rank(best)) {
+		if b.ended && !b.followed && b.code() >= 300 && (best == nil || rank(b) < rank(best)) {
 			best = b
 		}
 	}

@@ -131,6 +131,7 @@ func (r *rig) register(_ context.Context, req *request.Request) (request.Verdict
 func (r *rig) route(_ context.Context, req *request.Request) (request.Verdict, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	req.Redirects = r
 	user := req.Msg.Recipient.User
 	req.Targets = append(req.Targets, r.routes[user]...)
 	if c := r.bindings[user]; c != nil {
@@ -138,6 +139,17 @@ func (r *rig) route(_ context.Context, req *request.Request) (request.Verdict, e
 		req.Targets = append(req.Targets, request.Target{URI: uri, Conn: c, Profile: "webrtc"})
 	}
 	return request.Continue, nil
+}
+
+// Redirected follows contacts whose user has a route.
+func (r *rig) Redirected(_ *request.Request, _ request.Target, contacts []request.Address) []request.Target {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var out []request.Target
+	for _, c := range contacts {
+		out = append(out, r.routes[c.URI.User]...)
+	}
+	return out
 }
 
 func (r *rig) bridge(_ context.Context, req *request.Request) (request.Verdict, error) {

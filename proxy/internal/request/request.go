@@ -74,6 +74,8 @@ type Request struct {
 	Observers []Observer
 	// Dialogs is set by the dialog step for requests that form a dialog; may be nil.
 	Dialogs Dialogs
+	// Redirects is set by the route step, which says where a redirected request may go; may be nil.
+	Redirects Redirects
 	// Log carries call-id, tag and method.
 	Log *zap.Logger
 	// Responder sends upstream.
@@ -89,6 +91,13 @@ type Dialogs interface {
 	Orphaned(ctx context.Context, r *Request, b *Branch, res *sip.Response)
 	// Crossed takes a branch whose 2xx to INVITE crossed the caller's CANCEL: he may not acknowledge it.
 	Crossed(r *Request, b *Branch)
+}
+
+// Redirects is what forward needs of the route step.
+type Redirects interface {
+	// Redirected returns the targets that a 300, 301 or 302 from a target leads to, by its contacts; none when it is not to
+	// be followed.
+	Redirected(r *Request, from Target, contacts []Address) []Target
 }
 
 // Target is one place a request may be forwarded to.
@@ -113,6 +122,8 @@ type Target struct {
 	Q int
 	// Timeout limits ringing of this target (time to a final response); 0: Timer C alone.
 	Timeout time.Duration
+	// Trusted says that it is a next hop by configuration: its redirections are followed anywhere.
+	Trusted bool
 }
 
 // BranchState is the state of one forwarded copy.

@@ -88,6 +88,7 @@ func (s *Step) Handle(ctx context.Context, r *request.Request) (request.Verdict,
 	if len(r.Targets) > 0 || r.Msg.Method == sip.REGISTER {
 		return request.Continue, nil
 	}
+	r.Redirects = s
 	uri := r.Msg.Recipient
 	domain, own := s.Domains.Canonical(uri.Host)
 	user := uri.User
@@ -154,7 +155,7 @@ func (rule *Rule) rewrite(user string) string {
 func (rule *Rule) target(user string) request.Target {
 	uri := *rule.NextHop.Clone()
 	uri.User = user
-	return request.Target{URI: uri, Profile: rule.Profile, Q: 1000, Timeout: rule.Timeout}
+	return request.Target{URI: uri, Profile: rule.Profile, Q: 1000, Timeout: rule.Timeout, Trusted: true}
 }
 
 // registered sets the contacts of a user of an own domain as targets.

@@ -156,3 +156,24 @@ func TestRefusals(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 200, res.StatusCode)
 }
+
+// A phone may redirect to other users, only a configured next hop to anywhere.
+func TestRedirected(t *testing.T) {
+	s, _ := newStep(t)
+	r, _, err := handle(t, s, "INVITE", "sip:01234@example.org", "bob@example.org", "")
+	require.NoError(t, err)
+	var contacts []request.Address
+	for _, v := range []string{"<sip:alice@example.org>;q=0.3", "<sip:+1900@carrier.example?Route=x>;q=0.7", "<tel:+1>", "<sip:gone@example.org>"} {
+		a, err := request.ParseAddress(v)
+		require.NoError(t, err)
+		contacts = append(contacts, a)
+	}
+	out := r.Redirects.Redirected(r, r.Targets[0], contacts)
+	require.Len(t, out, 3)
+	require.Equal(t, []int{300, 300, 700}, []int{out[0].Q, out[1].Q, out[2].Q})
+	require.Equal(t, "sip:+1900@carrier.example", out[2].URI.String())
+	require.Equal(t, "srtp", out[2].Profile)
+	require.True(t, out[2].Trusted)
+	out = r.Redirects.Redirected(r, request.Target{Profile: "sip"}, contacts)
+	require.Len(t, out, 2, "a phone sends nobody abroad")
+}
