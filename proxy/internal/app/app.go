@@ -4,12 +4,9 @@ package app
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
-	"net/netip"
 	"time"
 
 	"go.uber.org/zap"
@@ -18,11 +15,11 @@ import (
 	"github.com/tandem-sbc/tandem/pkg/telemetry"
 	"github.com/tandem-sbc/tandem/proxy/internal/auth"
 	"github.com/tandem-sbc/tandem/proxy/internal/bridge"
+	"github.com/tandem-sbc/tandem/proxy/internal/certificate"
 	"github.com/tandem-sbc/tandem/proxy/internal/chain"
 	"github.com/tandem-sbc/tandem/proxy/internal/dialog"
 	"github.com/tandem-sbc/tandem/proxy/internal/edge"
 	"github.com/tandem-sbc/tandem/proxy/internal/forward"
-	"github.com/tandem-sbc/tandem/proxy/internal/localca"
 	"github.com/tandem-sbc/tandem/proxy/internal/location"
 	"github.com/tandem-sbc/tandem/proxy/internal/registrar"
 	"github.com/tandem-sbc/tandem/proxy/internal/request"
@@ -53,6 +50,7 @@ type App struct {
 	closers  []func() error // in the order of building
 
 	db     *sqlite.DB
+	certs  *certificate.Store // nil if no listener is secure
 	edge   *edge.Edge
 	media  *ngclient.Client // nil if no nodes are configured
 	bridge *bridge.Step     // nil if no nodes are configured
@@ -70,7 +68,7 @@ func Start(ctx context.Context, s *settings.Settings, log *zap.Logger) (_ *App, 
 		}
 	}()
 	for _, step := range []func(context.Context) error{
-		a.openStore, a.openEdge, a.openMedia, a.openTable, a.openChain,
+		a.openStore, a.openCertificates, a.openEdge, a.openMedia, a.openTable, a.openChain,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, err
@@ -103,65 +101,6 @@ func (a *App) openStore(ctx context.Context) (err error) {
 	}
 	a.closers = append(a.closers, a.db.Close)
 	return nil
-}
-
-func (a *App) openEdge(context.Context) (err error) {
-	s := a.settings
-	var certificates *tls.Config
-	listeners := make([]edge.Listener, 0, len(s.Listeners))
-	pages := a.pages()
-	for _, l := range s.Listeners {
-		host, err := netip.ParseAddr(l.Address.Host)
-		if err != nil {
-			return fmt.Errorf("listener %s: %w", l.Name, err)
-		}
-		e := edge.Listener{
-			Name: l.Name, Transport: request.Transport(l.Transport), Address: netip.AddrPortFrom(host, l.Address.Port),
-			AdvertisedHost: l.Advertised.Host, AdvertisedPort: l.Advertised.Port,
-			Profile: l.Profile, Path: l.Path, Origins: l.Origins,
-		}
-		if e.Transport.WebSocket() {
-			e.Pages = pages
-		}
-		if e.Transport.Secure() {
-			if certificates == nil {
-				if certificates, err = a.certificates(); err != nil {
-					return err
-				}
-			}
-			e.TLS = certificates
-		}
-		listeners = append(listeners, e)
-	}
-	l := s.Limits
-	a.edge, err = edge.New(listeners, edge.Limits{
-		Header: int(l.Header), Body: int(l.Body), Connections: l.Connections, ConnectionsPerSource: l.ConnectionsPerSource,
-		Handshake: time.Duration(l.Handshake), Idle: time.Duration(l.Idle), Ping: time.Duration(l.Ping),
-	}, a.log)
-	if err != nil {
-		return err
-	}
-	a.onClose(a.edge.Close)
-	return nil
-}
-
-// certificates loads the configured certificate, or that of the local CA.
-func (a *App) certificates() (*tls.Config, error) {
-	s := a.settings
-	if s.TLS.Certificate != "" {
-		c, err := tls.LoadX509KeyPair(s.TLS.Certificate, s.TLS.Key)
-		if err != nil {
-			return nil, fmt.Errorf("certificate: %w", err)
-		}
-		return &tls.Config{Certificates: []tls.Certificate{c}, MinVersion: tls.VersionTLS12}, nil
-	}
-	result, err := localca.Ensure(localca.Config{Dir: s.TLS.LocalCA, Names: a.names()})
-	if err != nil {
-		return nil, err
-	}
-	a.log.Info("certificate of the local CA", zap.String("ca", result.CAFile), zap.Bool("renewed", result.Renewed),
-		zap.Time("until", result.Certificate.Leaf.NotAfter))
-	return &tls.Config{Certificates: []tls.Certificate{result.Certificate}, MinVersion: tls.VersionTLS12}, nil
 }
 
 // names are the names and addresses that peers may call the proxy by.
@@ -256,7 +195,7 @@ func (a *App) openChain(ctx context.Context) error {
 	trunks := trunksOf(s)
 	screening := screen.Config{
 		Rate: s.Limits.RequestsPerSecond, Burst: float64(s.Limits.Burst), Owns: a.edge.Owns,
-		Trusted: func(addr netip.Addr) bool { return trusted(trunks, addr) },
+		Trusted: func(conn request.Connection) bool { return trusted(trunks, conn) },
 	}
 	a.layer = transaction.New(transaction.Timers{}, transaction.Limits{Transactions: s.Limits.Transactions}, a.edge,
 		screen.NewGate(screening, a.log), a.log)

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"net/netip"
 	"regexp"
@@ -13,6 +12,7 @@ import (
 	"github.com/tandem-sbc/tandem/pkg/conf"
 	"github.com/tandem-sbc/tandem/proxy/internal/auth"
 	"github.com/tandem-sbc/tandem/proxy/internal/bridge"
+	"github.com/tandem-sbc/tandem/proxy/internal/request"
 	"github.com/tandem-sbc/tandem/proxy/internal/route"
 	"github.com/tandem-sbc/tandem/proxy/internal/settings"
 )
@@ -20,7 +20,7 @@ import (
 // Load reads and checks a configuration file, with everything that can be known
 // without starting.
 func Load(path string) (*settings.Settings, error) {
-	return settings.Load(path, checkProfiles, checkCertificate)
+	return settings.Load(path, checkProfiles, checkCertificates)
 }
 
 func checkProfiles(s *settings.Settings, doc *conf.Document) {
@@ -28,15 +28,6 @@ func checkProfiles(s *settings.Settings, doc *conf.Document) {
 		if _, err := bridge.Compile(p.Flags, p.Interface, p.SDPOnly); err != nil {
 			doc.Fault("profiles."+name+".flags", "%v", err)
 		}
-	}
-}
-
-func checkCertificate(s *settings.Settings, doc *conf.Document) {
-	if s.TLS.Certificate == "" || s.TLS.Key == "" {
-		return
-	}
-	if _, err := tls.LoadX509KeyPair(s.TLS.Certificate, s.TLS.Key); err != nil {
-		doc.Fault("tls.certificate", "%v", err)
 	}
 }
 
@@ -77,7 +68,7 @@ func (e existing) Exists(ctx context.Context, user, domain string) (bool, error)
 func trunksOf(s *settings.Settings) []auth.Trunk {
 	trunks := make([]auth.Trunk, 0, len(s.Trunks))
 	for _, t := range s.Trunks {
-		trunks = append(trunks, auth.Trunk{Name: t.Name, Profile: t.Profile, Trusts: func(addr netip.Addr) bool {
+		trunks = append(trunks, auth.Trunk{Name: t.Name, Profile: t.Profile, Names: t.TLSNames, Trusts: func(addr netip.Addr) bool {
 			for _, n := range t.Sources {
 				if n.Contains(addr) {
 					return true
@@ -89,9 +80,9 @@ func trunksOf(s *settings.Settings) []auth.Trunk {
 	return trunks
 }
 
-func trusted(trunks []auth.Trunk, addr netip.Addr) bool {
+func trusted(trunks []auth.Trunk, conn request.Connection) bool {
 	for i := range trunks {
-		if trunks[i].Trusts(addr) {
+		if conn != nil && trunks[i].Knows(conn, conn.Remote().Addr()) {
 			return true
 		}
 	}

@@ -19,11 +19,17 @@ type Domains interface {
 	Canonical(host string) (domain string, ok bool)
 }
 
-// Trunk is a peer known by its source address.
+// Trunk is a peer known by its source address, or by the names in its verified client certificate.
 type Trunk struct {
 	Name    string
 	Profile string // leg profile; empty: that of the listener
 	Trusts  func(netip.Addr) bool
+	Names   []string
+}
+
+// Knows reports whether a message that came by conn from source is this trunk's.
+func (t *Trunk) Knows(conn request.Connection, source netip.Addr) bool {
+	return t.Trusts(source) || conn != nil && request.PeerNamed(conn, t.Names)
 }
 
 // Config is what the step needs.
@@ -76,7 +82,7 @@ func (s *Step) Handle(ctx context.Context, r *request.Request) (request.Verdict,
 		return request.Done, nil
 	}
 	for i := range s.Trunks {
-		if t := &s.Trunks[i]; r.Msg.Method != sip.REGISTER && t.Trusts(r.Source.Addr()) {
+		if t := &s.Trunks[i]; r.Msg.Method != sip.REGISTER && t.Knows(r.Conn, r.Source.Addr()) {
 			r.Trunk = t.Name
 			if t.Profile != "" {
 				r.Profile = t.Profile

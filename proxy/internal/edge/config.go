@@ -4,6 +4,7 @@ package edge
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"net/http"
 	"net/netip"
 	"time"
@@ -27,6 +28,10 @@ type Listener struct {
 	Profile string
 	// TLS is needed for TLS and WSS; its Certificates or GetCertificate serve accepted connections.
 	TLS *tls.Config
+	// PeerNames reads the names in a client certificate that TLS has verified; nil: it verifies none.
+	PeerNames func(*x509.Certificate) []string
+	// Client gives what a hop is dialled by; nil: TLS itself. Its ServerName is the name that the hop must prove.
+	Client func(request.Hop) *tls.Config
 	// Path is the URL path of the WebSocket endpoint; "": "/ws". WS and WSS only.
 	Path string
 	// Origins lists the allowed values of the Origin header ("https://host[:port]", "*": any). Requests without Origin

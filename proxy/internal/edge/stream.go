@@ -22,6 +22,7 @@ type streamConn struct {
 	host          string // name verified by TLS when dialled
 	local, remote netip.AddrPort
 	dialled       bool
+	names         []string // of the verified client certificate
 	net           net.Conn
 
 	writing sync.Mutex
@@ -45,6 +46,7 @@ func (c *streamConn) SentBy() string               { return c.l.sentBy }
 func (c *streamConn) Profile() string              { return c.l.Profile }
 func (c *streamConn) Dialled() bool                { return c.dialled }
 func (c *streamConn) Closed() <-chan struct{}      { return c.closed }
+func (c *streamConn) PeerNames() []string          { return c.names }
 
 func (c *streamConn) Send(msg sip.Message) error { return c.write(encode(msg)) }
 
@@ -86,6 +88,10 @@ func (l *listener) serveStreams() {
 				return
 			}
 			c := l.newStreamConn(conn, false, "")
+			if secure, ok := conn.(*tls.Conn); ok {
+				state := secure.ConnectionState()
+				c.names = l.namesOf(&state)
+			}
 			if !l.edge.table.add(c, nil) {
 				c.shut()
 				return
@@ -157,15 +163,31 @@ func (l *listener) dial(ctx context.Context, hop request.Hop) (*streamConn, erro
 	if l.Transport != request.TLS {
 		return l.newStreamConn(raw, true, hop.Host), nil
 	}
-	cfg := l.TLS.Clone()
-	cfg.ServerName = hop.Host
-	if cfg.ServerName == "" {
-		cfg.ServerName = hop.Addr.Addr().String()
-	}
-	conn := tls.Client(raw, cfg)
+	conn := tls.Client(raw, l.clientConfig(hop))
 	if err := conn.HandshakeContext(ctx); err != nil {
 		_ = raw.Close()
 		return nil, err
 	}
 	return l.newStreamConn(conn, true, hop.Host), nil
+}
+
+// clientConfig is what a hop is dialled by.
+func (l *listener) clientConfig(hop request.Hop) *tls.Config {
+	if l.Client != nil {
+		return l.Client(hop)
+	}
+	cfg := l.TLS.Clone()
+	cfg.ServerName = hop.Host
+	if cfg.ServerName == "" {
+		cfg.ServerName = hop.Addr.Addr().String()
+	}
+	return cfg
+}
+
+// namesOf reads the names of a peer that has shown a certificate; TLS has verified it.
+func (l *listener) namesOf(state *tls.ConnectionState) []string {
+	if l.PeerNames == nil || state == nil || len(state.PeerCertificates) == 0 {
+		return nil
+	}
+	return l.PeerNames(state.PeerCertificates[0])
 }

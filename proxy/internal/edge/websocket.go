@@ -86,7 +86,7 @@ func (l *listener) upgrade(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	ws.SetReadLimit(int64(e.limits.Header + e.limits.Body))
-	c := &webConn{l: l, id: e.table.newID(), ws: ws, closed: make(chan struct{}), local: l.addr}
+	c := &webConn{l: l, id: e.table.newID(), ws: ws, closed: make(chan struct{}), local: l.addr, names: l.namesOf(r.TLS)}
 	c.ctx, c.cancel = context.WithCancel(e.ctx)
 	c.remote, _ = netip.ParseAddrPort(r.RemoteAddr)
 	c.remote = netip.AddrPortFrom(c.remote.Addr().Unmap(), c.remote.Port())
@@ -145,6 +145,7 @@ type webConn struct {
 	l             *listener
 	id            request.ConnectionID
 	local, remote netip.AddrPort
+	names         []string // of the verified client certificate
 	ws            *websocket.Conn
 	ctx           context.Context
 	cancel        context.CancelFunc
@@ -161,6 +162,7 @@ func (c *webConn) SentBy() string               { return c.l.sentBy }
 func (c *webConn) Profile() string              { return c.l.Profile }
 func (c *webConn) Dialled() bool                { return false }
 func (c *webConn) Closed() <-chan struct{}      { return c.closed }
+func (c *webConn) PeerNames() []string          { return c.names }
 
 func (c *webConn) Send(msg sip.Message) error { return c.write(encode(msg)) }
 

@@ -15,8 +15,10 @@ import (
 
 // Config of gate and step; zero values take the defaults named.
 type Config struct {
-	// Denied sources get no answer; nil: none. Trusted ones are not limited in rate; nil: none.
-	Denied, Trusted func(netip.Addr) bool
+	// Denied sources get no answer; nil: none.
+	Denied func(netip.Addr) bool
+	// Trusted peers are not limited in rate; nil: none.
+	Trusted func(request.Connection) bool
 	// Rate is the requests a second a source may send in the long run (1000), Burst at once (2·Rate). An IPv6 /64 is one source.
 	Rate, Burst float64
 	// Sources bounds the sources remembered (65536).
@@ -72,7 +74,7 @@ func (g *Gate) Admit(conn request.Connection, msg sip.Message) bool {
 	if len(g.cfg.Agents) > 0 && g.scanner(req) {
 		return false
 	}
-	if g.cfg.Trusted != nil && g.cfg.Trusted(addr) {
+	if g.cfg.Trusted != nil && g.cfg.Trusted(conn) {
 		return true
 	}
 	return g.take(source(addr))

@@ -14,13 +14,15 @@ import (
 type by struct {
 	request.Connection
 	transport request.Transport
+	remote    netip.AddrPort
 }
 
 func (b by) Transport() request.Transport { return b.transport }
+func (b by) Remote() netip.AddrPort       { return b.remote }
 
 func TestOptionsReflectNothing(t *testing.T) {
 	owns := func(host string, _ int) bool { return host == "192.0.2.1" }
-	trusted := func(a netip.Addr) bool { return a == netip.MustParseAddr("192.0.2.7") }
+	trusted := func(c request.Connection) bool { return c.Remote().Addr() == netip.MustParseAddr("192.0.2.7") }
 	step := NewStep(Config{Owns: owns, Trusted: trusted})
 	short := strings.Replace(options, "sip:bob@example.com SIP", "sip:192.0.2.1 SIP", 1)
 	long := strings.Replace(short, "Call-ID", "User-Agent: "+strings.Repeat("x", 300)+"\nCall-ID", 1)
@@ -36,9 +38,9 @@ func TestOptionsReflectNothing(t *testing.T) {
 		"a trusted source":           {short, request.UDP, "192.0.2.7", true},
 	} {
 		msg, up := read(t, c.text), &sent{}
+		source := netip.AddrPortFrom(netip.MustParseAddr(c.source), 5060)
 		r := &request.Request{
-			Msg: msg, Original: msg, Conn: by{transport: c.transport}, Responder: up, Log: zap.NewNop(),
-			Source: netip.AddrPortFrom(netip.MustParseAddr(c.source), 5060),
+			Msg: msg, Original: msg, Conn: by{transport: c.transport, remote: source}, Responder: up, Log: zap.NewNop(), Source: source,
 		}
 		if verdict, err := step.Handle(context.Background(), r); verdict != request.Done || err != nil || len(up.responses) != 1 {
 			t.Fatalf("%s: %v %v %v", name, verdict, err, up.responses)

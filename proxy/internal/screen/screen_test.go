@@ -128,7 +128,7 @@ func TestGate(t *testing.T) {
 		return func(a netip.Addr) bool { return a == netip.MustParseAddr(s) }
 	}
 	g := NewGate(Config{
-		Rate: 10, Burst: 20, Sources: 100, Agents: []string{"friendly-scanner"}, Denied: is("192.0.2.66"), Trusted: is("192.0.2.1"),
+		Rate: 10, Burst: 20, Sources: 100, Agents: []string{"friendly-scanner"}, Denied: is("192.0.2.66"), Trusted: func(c request.Connection) bool { return is("192.0.2.1")(c.Remote().Addr()) },
 	}, zaptest.NewLogger(t))
 	g.now = func() time.Time { return now }
 	msg := read(t, options)

@@ -116,7 +116,7 @@ func (s *Step) options(r *request.Request) (request.Verdict, error) {
 // reflects reports an answer with more bytes than its question over UDP to a source that is not trusted: the source may be
 // forged, and the answer would hit somebody else.
 func (s *Step) reflects(r *request.Request, res *sip.Response) bool {
-	if r.Conn == nil || r.Conn.Transport() != request.UDP || (s.cfg.Trusted != nil && s.cfg.Trusted(r.Source.Addr())) {
+	if r.Conn == nil || r.Conn.Transport() != request.UDP || (s.cfg.Trusted != nil && s.cfg.Trusted(r.Conn)) {
 		return false
 	}
 	return len(res.String()) > len(r.Original.String())

@@ -35,6 +35,9 @@ type Listener struct {
 	Profile    string        `yaml:"profile"`    // leg profile of peers; default by transport
 	Path       string        `yaml:"path"`       // WebSocket endpoint; default /ws
 	Origins    []string      `yaml:"origins"`    // allowed Origin headers; none: same host only
+
+	ClientCA          string `yaml:"client_ca"`          // authorities of client certificates; tls: default tls.client_ca
+	ClientCertificate string `yaml:"client_certificate"` // request or require
 }
 
 // User is an account.
@@ -69,6 +72,9 @@ type Trunk struct {
 	Name    string         `yaml:"name"`
 	Sources []conf.Network `yaml:"sources"`
 	Profile string         `yaml:"profile"` // leg profile; default: the listener's
+
+	TLSNames []string `yaml:"tls_names"` // names in its client certificate
+	TLS      TrunkTLS `yaml:"tls"`       // how it is dialled
 }
 
 // Route sends requests somewhere; the first route that matches is taken.
@@ -112,13 +118,6 @@ type Profile struct {
 // Storage is where bindings and accounts are kept.
 type Storage struct {
 	Path string `yaml:"path" env:"TANDEM_STORAGE_PATH"` // SQLite file; ":memory:" keeps nothing
-}
-
-// TLS is the certificate of the tls and wss listeners.
-type TLS struct {
-	Certificate string `yaml:"certificate"` // PEM file with the chain; empty: made by the local CA
-	Key         string `yaml:"key"`         // PEM file
-	LocalCA     string `yaml:"local_ca" env:"TANDEM_LOCAL_CA"`
 }
 
 // Web is what the wss and ws listeners serve besides SIP.
@@ -190,7 +189,7 @@ func Default() Settings {
 			MaxCalls:     20000,
 		},
 		Storage: Storage{Path: "var/proxy.db"},
-		TLS:     TLS{LocalCA: "var/ca"},
+		TLS:     defaultTLS(),
 		Limits: Limits{
 			Connections:          20000,
 			ConnectionsPerSource: 1000,
@@ -243,6 +242,7 @@ func (s *Settings) complete() {
 	s.Profiles = profiles
 	for i := range s.Listeners {
 		l := &s.Listeners[i]
+		s.completeClients(l)
 		if l.Profile == "" {
 			l.Profile = ProfileSIP
 			if l.Transport == "ws" || l.Transport == "wss" {

@@ -27,6 +27,7 @@ func (s *Settings) validate(doc *conf.Document) {
 	s.validateRoutes(doc)
 	s.validateMedia(doc)
 	s.validateRest(doc)
+	s.validateTLS(doc)
 }
 
 func (s *Settings) validateListeners(doc *conf.Document) {
@@ -172,8 +173,8 @@ func (s *Settings) validateTrunks(doc *conf.Document) {
 			doc.Fault(key+".name", "%q is taken", t.Name)
 		}
 		names[t.Name] = true
-		if len(t.Sources) == 0 {
-			doc.Fault(key+".sources", "at least one address is needed")
+		if len(t.Sources) == 0 && len(t.TLSNames) == 0 {
+			doc.Fault(key+".sources", "at least one address is needed, or a name in tls_names")
 		}
 		for j, n := range t.Sources {
 			if netip.Prefix(n).Bits() == 0 && netip.Prefix(n).IsValid() {
@@ -274,12 +275,6 @@ func SplitNode(node string) (address string, weight int) {
 func (s *Settings) validateRest(doc *conf.Document) {
 	if s.Storage.Path == "" {
 		doc.Fault("storage.path", "missing")
-	}
-	if (s.TLS.Certificate == "") != (s.TLS.Key == "") {
-		doc.Fault("tls", "certificate and key must be given together")
-	}
-	if s.TLS.Certificate == "" && s.TLS.LocalCA == "" {
-		doc.Fault("tls.local_ca", "missing")
 	}
 	if s.Web.Demo && len(s.Web.DemoUsers) == 0 {
 		doc.Fault("web.demo_users", "demo needs at least one")
