@@ -22,6 +22,7 @@ type sample struct {
 	Items []item          `yaml:"items"`
 	Named map[string]item `yaml:"named"`
 	On    *bool           `yaml:"on"`
+	To    List            `yaml:"to"`
 }
 
 type item struct {
@@ -37,6 +38,7 @@ func TestDecode(t *testing.T) {
 	doc := Decode("a.yaml", []byte(`
 limit: 64KiB
 on: false
+to: a
 items:
   - address: "[::1]:5060"
     from: 10.0.0.0/8
@@ -52,9 +54,12 @@ named:
 	require.True(t, s.Items[0].From.Contains(netip.MustParseAddr("::ffff:10.1.2.3")))
 	require.Equal(t, uint16(1), s.Named["one"].Address.Port)
 	require.False(t, *s.On)
+	require.Equal(t, List{"a"}, s.To)
+	require.NoError(t, Decode("a.yaml", []byte("to: [a, b]"), &s).Err())
+	require.Equal(t, List{"a", "b"}, s.To)
 	require.NotContains(t, fmt.Sprintf("%v %+v %#v", s, s, s), "hush")
-	require.Equal(t, 6, doc.Line("items[0].from"))
-	require.Equal(t, 5, doc.Line("items[0].nothing"), "nearest parent")
+	require.Equal(t, 7, doc.Line("items[0].from"))
+	require.Equal(t, 6, doc.Line("items[0].nothing"), "nearest parent")
 }
 
 func TestAllFaultsAreListed(t *testing.T) {
@@ -111,7 +116,7 @@ func TestEnvironmentOverrides(t *testing.T) {
 func TestKeys(t *testing.T) {
 	require.Equal(t, []string{
 		"items[].address", "items[].from", "items[].key", "items[].weight", "limit", "log.level",
-		"named.<name>.address", "named.<name>.from", "named.<name>.key", "named.<name>.weight", "on", "wait",
+		"named.<name>.address", "named.<name>.from", "named.<name>.key", "named.<name>.weight", "on", "to[]", "wait",
 	}, Keys(sample{}))
 }
 

@@ -87,6 +87,10 @@ func (d *Document) decodeSlice(node *yaml.Node, v reflect.Value, key string, dep
 		v.SetZero()
 		return
 	}
+	if node.Kind == yaml.ScalarNode && v.Type() == reflect.TypeFor[List]() {
+		v.Set(reflect.ValueOf(List{node.Value}))
+		return
+	}
 	if node.Kind != yaml.SequenceNode {
 		d.add(node.Line, key, "must be a list")
 		return

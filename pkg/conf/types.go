@@ -113,6 +113,9 @@ func (n Network) Contains(addr netip.Addr) bool {
 // String formats the range.
 func (n Network) String() string { return netip.Prefix(n).String() }
 
+// List is a list of plain values; one alone may be written without brackets.
+type List []string
+
 // Secret is a password or key: it prints as dots, so that it cannot get into a
 // log by accident.
 type Secret string

@@ -107,7 +107,7 @@ func rulesOf(s *settings.Settings) []route.Rule {
 		if r.Pattern != "" {
 			rule.Pattern = regexp.MustCompile(`\A(?:` + r.Pattern + `)\z`)
 		}
-		switch r.To {
+		switch r.To[0] {
 		case settings.ToRegistered:
 			rule.Action = route.ActionRegistered
 		case settings.ToReject:
@@ -115,7 +115,11 @@ func rulesOf(s *settings.Settings) []route.Rule {
 		default:
 			rule.Action = route.ActionSend
 			// Validated with the file; a URI that cannot be read leads nowhere.
-			_ = sip.ParseUri(r.To, &rule.NextHop)
+			to := r.To[0]
+			if t := s.Trunk(to); t != nil {
+				to = t.Targets[0].URI
+			}
+			_ = sip.ParseUri(to, &rule.NextHop)
 		}
 		rules = append(rules, rule)
 	}

@@ -17,6 +17,7 @@ type Settings struct {
 	Registrar Registrar          `yaml:"registrar"`
 	Trunks    []Trunk            `yaml:"trunks"`
 	Routes    []Route            `yaml:"routes"`
+	Resolver  Resolver           `yaml:"resolver"`
 	Media     Media              `yaml:"media"`
 	Profiles  map[string]Profile `yaml:"profiles"`
 	Storage   Storage            `yaml:"storage"`
@@ -66,38 +67,6 @@ type Registrar struct {
 	DefaultExpires conf.Duration `yaml:"default_expires"` // when the client names none
 	MaxContacts    int           `yaml:"max_contacts"`    // per address of record
 }
-
-// Trunk is a peer that is known by its source address.
-type Trunk struct {
-	Name    string         `yaml:"name"`
-	Sources []conf.Network `yaml:"sources"`
-	Profile string         `yaml:"profile"` // leg profile; default: the listener's
-
-	TLSNames []string `yaml:"tls_names"` // names in its client certificate
-	TLS      TrunkTLS `yaml:"tls"`       // how it is dialled
-}
-
-// Route sends requests somewhere; the first route that matches is taken.
-type Route struct {
-	Name    string        `yaml:"name"`
-	From    []string      `yaml:"from"`    // users, names of trunks; default: users
-	Domain  string        `yaml:"domain"`  // host of the request URI; default: any own domain; *: any
-	Prefix  string        `yaml:"prefix"`  // of the user part
-	Pattern string        `yaml:"pattern"` // regular expression for the whole user part
-	Strip   int           `yaml:"strip"`   // characters taken off the user part
-	Add     string        `yaml:"add"`     // put in front of it
-	To      string        `yaml:"to"`      // registered, a SIP URI without user, or reject
-	Profile string        `yaml:"profile"` // leg profile towards the next hop; default: sip
-	Timeout conf.Duration `yaml:"timeout"` // of ringing; default: Timer C alone
-}
-
-// Values of Route.To and Route.From that are not names.
-const (
-	ToRegistered = "registered"
-	ToReject     = "reject"
-	FromUsers    = "users"
-	DomainAny    = "*"
-)
 
 // Media is how media daemons are reached over the ng protocol.
 type Media struct {
@@ -188,8 +157,9 @@ func Default() Settings {
 			PingInterval: conf.Duration(5 * time.Second),
 			MaxCalls:     20000,
 		},
-		Storage: Storage{Path: "var/proxy.db"},
-		TLS:     defaultTLS(),
+		Resolver: defaultResolver(),
+		Storage:  Storage{Path: "var/proxy.db"},
+		TLS:      defaultTLS(),
 		Limits: Limits{
 			Connections:          20000,
 			ConnectionsPerSource: 1000,
@@ -255,13 +225,5 @@ func (s *Settings) complete() {
 			u.Domain = s.Domains[0]
 		}
 	}
-	for i := range s.Routes {
-		r := &s.Routes[i]
-		if len(r.From) == 0 {
-			r.From = []string{FromUsers}
-		}
-		if r.Profile == "" {
-			r.Profile = ProfileSIP
-		}
-	}
+	s.completeTrunks()
 }

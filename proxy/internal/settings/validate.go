@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/emiago/sipgo/sip"
 	"github.com/tandem-sbc/tandem/pkg/conf"
 	"github.com/tandem-sbc/tandem/pkg/telemetry"
 )
@@ -25,6 +24,7 @@ func (s *Settings) validate(doc *conf.Document) {
 	s.validateRegistrar(doc)
 	s.validateTrunks(doc)
 	s.validateRoutes(doc)
+	s.validateResolver(doc)
 	s.validateMedia(doc)
 	s.validateRest(doc)
 	s.validateTLS(doc)
@@ -159,70 +159,6 @@ func (s *Settings) validateRegistrar(doc *conf.Document) {
 func within(doc *conf.Document, key string, value, low, high int) {
 	if value < low || value > high {
 		doc.Fault(key, "%d is not from %d to %d", value, low, high)
-	}
-}
-
-func (s *Settings) validateTrunks(doc *conf.Document) {
-	names := map[string]bool{FromUsers: true}
-	for i, t := range s.Trunks {
-		key := fmt.Sprintf("trunks[%d]", i)
-		switch {
-		case t.Name == "":
-			doc.Fault(key+".name", "missing")
-		case names[t.Name]:
-			doc.Fault(key+".name", "%q is taken", t.Name)
-		}
-		names[t.Name] = true
-		if len(t.Sources) == 0 && len(t.TLSNames) == 0 {
-			doc.Fault(key+".sources", "at least one address is needed, or a name in tls_names")
-		}
-		for j, n := range t.Sources {
-			if netip.Prefix(n).Bits() == 0 && netip.Prefix(n).IsValid() {
-				doc.Fault(fmt.Sprintf("%s.sources[%d]", key, j), "%s would trust everybody", n)
-			}
-		}
-		s.validateProfileName(doc, key+".profile", t.Profile)
-	}
-}
-
-func (s *Settings) validateRoutes(doc *conf.Document) {
-	for i, r := range s.Routes {
-		key := fmt.Sprintf("routes[%d]", i)
-		for j, from := range r.From {
-			known := from == FromUsers || slices.ContainsFunc(s.Trunks, func(t Trunk) bool { return t.Name == from })
-			if !known {
-				doc.Fault(fmt.Sprintf("%s.from[%d]", key, j), "%q is neither users nor a trunk", from)
-			}
-		}
-		if r.Domain != "" && r.Domain != DomainAny && !validHost(r.Domain) {
-			doc.Fault(key+".domain", "%q is not a host name or address", r.Domain)
-		}
-		if r.Prefix != "" && r.Pattern != "" {
-			doc.Fault(key+".pattern", "prefix and pattern cannot be given together")
-		}
-		if _, err := regexp.Compile(r.Pattern); err != nil {
-			doc.Fault(key+".pattern", "%v", err)
-		}
-		within(doc, key+".strip", r.Strip, 0, 64)
-		if strings.ContainsFunc(r.Add, func(c rune) bool { return c <= ' ' || c > '~' || strings.ContainsRune(`@:;<>"`, c) }) {
-			doc.Fault(key+".add", "%q cannot stand in the user part of a URI", r.Add)
-		}
-		validateTo(doc, key+".to", r.To)
-		s.validateProfileName(doc, key+".profile", r.Profile)
-	}
-}
-
-func validateTo(doc *conf.Document, key, to string) {
-	if to == ToRegistered || to == ToReject {
-		return
-	}
-	var uri sip.Uri
-	if err := sip.ParseUri(to, &uri); err != nil || (uri.Scheme != "sip" && uri.Scheme != "sips") || uri.Host == "" {
-		doc.Fault(key, "%q is none of registered, reject, or a URI like sip:host:port;transport=tcp", to)
-		return
-	}
-	if uri.User != "" {
-		doc.Fault(key, "the URI must have no user part; it is taken from the request")
 	}
 }
 
