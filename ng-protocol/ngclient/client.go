@@ -20,6 +20,7 @@ const (
 	DefaultStickyFor    = 12 * time.Hour
 	DefaultStickyMax    = 200_000
 	DefaultMaxPending   = 16384
+	DefaultLostAfter    = 2 * time.Second
 )
 
 // Errors of the client. The daemon's own refusals wrap their ng.Reason.
@@ -35,6 +36,12 @@ var (
 	ErrClosed = errors.New("ngclient: closed")
 	// ErrNoNode means that no node may take new calls.
 	ErrNoNode = errors.New("ngclient: no node")
+	// ErrDown means that the call's node does not answer. A delete is carried out
+	// when the node is back.
+	ErrDown = errors.New("ngclient: node is down")
+	// ErrReleased means that the call has left its node and has not been offered
+	// to another one yet.
+	ErrReleased = errors.New("ngclient: call is on no node")
 	// ErrUnexpected means that the reply is none of this command.
 	ErrUnexpected = errors.New("ngclient: unexpected reply")
 )
@@ -46,6 +53,9 @@ type NodeConfig struct {
 	// Weight is the node's share of new calls. With 0 it gets none, but goes on
 	// serving the calls it has: the way to drain it.
 	Weight int
+	// Interfaces gives names of interfaces in "direction" the names that this
+	// node has for them; others go out as they are.
+	Interfaces map[string]string
 }
 
 // Config configures a Client. Nodes is required.
@@ -59,9 +69,15 @@ type Config struct {
 	Deadline time.Duration
 	// PingInterval is how often each node is pinged; negative = never.
 	PingInterval time.Duration
-	// DisableFor is how long a node that did not answer gets no new calls. It
-	// then comes back when it answers a ping (or, without pings, at once).
+	// DisableFor is how long a node that did not answer gets no new calls if there
+	// are no pings; with pings it comes back when it answers one.
 	DisableFor time.Duration
+	// LostAfter is how long a node may leave pings unanswered until Lost is told.
+	LostAfter time.Duration
+	// Lost is told once that the calls of a node are lost: it is silent for
+	// LostAfter, or its port is closed. It runs on the goroutine of the node's
+	// pings; nil = nobody. See Client.Release.
+	Lost func(node *Node)
 	// StickyFor is how long an unused call keeps its node, at least. StickyMax
 	// bounds the calls that are remembered; a forgotten call is found by its
 	// hash.
@@ -79,7 +95,8 @@ type Config struct {
 type Client struct {
 	cfg     Config
 	log     *slog.Logger
-	nodes   []*Node
+	mu      sync.RWMutex
+	nodes   []*Node // guarded by mu; see list
 	sticky  *sticky
 	cookies cookies
 
@@ -102,6 +119,7 @@ func New(cfg Config) (*Client, error) {
 	setDefault(&cfg.StickyFor, DefaultStickyFor)
 	setDefault(&cfg.StickyMax, DefaultStickyMax)
 	setDefault(&cfg.MaxPending, DefaultMaxPending)
+	setDefault(&cfg.LostAfter, DefaultLostAfter)
 	c := &Client{cfg: cfg, log: cfg.Log, sticky: newSticky(cfg.StickyMax, cfg.StickyFor)}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
@@ -109,25 +127,65 @@ func New(cfg Config) (*Client, error) {
 	if err := c.cookies.seed(); err != nil {
 		return nil, fmt.Errorf("ngclient: %w", err)
 	}
-	seen := make(map[string]bool)
-	for _, nc := range cfg.Nodes {
-		if nc.Weight < 0 || seen[nc.Address] {
-			return nil, fmt.Errorf("ngclient: node %q: negative weight or listed twice", nc.Address)
-		}
-		seen[nc.Address] = true
-		n, err := newNode(c, nc)
-		if err != nil {
-			return nil, err
-		}
-		c.nodes = append(c.nodes, n)
-	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
-	for _, n := range c.nodes {
-		if cfg.PingInterval > 0 {
-			c.running.Go(n.watch)
-		}
+	if err := c.SetNodes(cfg.Nodes); err != nil {
+		c.cancel()
+		return nil, err
 	}
 	return c, nil
+}
+
+// SetNodes replaces the nodes while calls run. A node that is named again, by
+// its address, keeps its calls and gets the new weight; one that is left out
+// gets no new calls. On error nothing changes.
+func (c *Client) SetNodes(configs []NodeConfig) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(configs) == 0 {
+		return ErrNoNode
+	}
+	known := make(map[string]*Node, len(c.nodes))
+	for _, n := range c.nodes {
+		known[n.address] = n
+	}
+	seen := make(map[string]bool)
+	nodes := make([]*Node, 0, len(configs))
+	for _, nc := range configs {
+		if nc.Weight < 0 || seen[nc.Address] {
+			return fmt.Errorf("ngclient: node %q: negative weight or listed twice", nc.Address)
+		}
+		seen[nc.Address] = true
+		n := known[nc.Address]
+		if n == nil {
+			var err error
+			if n, err = newNode(c, nc); err != nil {
+				return err
+			}
+		}
+		nodes = append(nodes, n)
+	}
+	for i, n := range nodes {
+		n.configure(configs[i])
+		if known[n.address] == nil && c.cfg.PingInterval > 0 {
+			c.running.Go(n.watch)
+		}
+		delete(known, n.address)
+	}
+	for _, n := range c.nodes {
+		if known[n.address] != nil {
+			n.configure(NodeConfig{Address: n.address})
+			nodes = append(nodes, n)
+		}
+	}
+	c.nodes = nodes
+	return nil
+}
+
+// list returns the nodes, those that SetNodes has left out last.
+func (c *Client) list() []*Node {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.nodes
 }
 
 func setDefault[T ~int | ~int64](field *T, value T) {
@@ -140,7 +198,7 @@ func setDefault[T ~int | ~int64](field *T, value T) {
 func (c *Client) Close() error {
 	c.stop.Do(func() {
 		c.cancel()
-		for _, n := range c.nodes {
+		for _, n := range c.list() {
 			n.disconnect()
 		}
 		c.running.Wait()
@@ -149,7 +207,31 @@ func (c *Client) Close() error {
 }
 
 // Nodes returns the nodes in the order of the configuration.
-func (c *Client) Nodes() []*Node { return c.nodes }
+func (c *Client) Nodes() []*Node { return c.list() }
+
+// Node is where a call is; nil if that is not known, or nowhere.
+func (c *Client) Node(callID string) *Node {
+	if at, ok := c.sticky.get(callID); ok && !at.released {
+		return at.node
+	}
+	return nil
+}
+
+// Release takes all calls from a node and returns their call-ids. The next offer
+// of each goes to another node if there is one that takes it, to-tag or not; the
+// node forgets them when it is back.
+func (c *Client) Release(node *Node) []string {
+	calls := c.sticky.release(node)
+	node.orphan(calls...)
+	return calls
+}
+
+// ReleaseCall does the same with one call, which the node has forgotten.
+func (c *Client) ReleaseCall(callID string) {
+	if at, ok := c.sticky.get(callID); ok {
+		c.sticky.put(callID, place{at.node, true})
+	}
+}
 
 // Offer sends an offer. If the call is new (no to-tag, and no node known for it)
 // other nodes are tried when the chosen one does not answer or is full.
@@ -213,9 +295,10 @@ func (c *Client) Statistics(ctx context.Context) (map[string]ng.Dict, error) {
 
 // each runs f for all nodes at a time and joins the errors.
 func (c *Client) each(f func(*Node) error) error {
-	errs := make([]error, len(c.nodes))
+	nodes := c.list()
+	errs := make([]error, len(nodes))
 	var wg sync.WaitGroup
-	for i, n := range c.nodes {
+	for i, n := range nodes {
 		wg.Go(func() {
 			if err := f(n); err != nil {
 				errs[i] = fmt.Errorf("node %s: %w", n.Address(), err)

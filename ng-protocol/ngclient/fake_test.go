@@ -18,9 +18,11 @@ type daemon struct {
 	server *ngserver.Server
 	addr   string
 	refuse atomic.Pointer[ng.Reply] // answer to offers instead of SDP
+	stuck  atomic.Pointer[string]   // a call whose commands get no answer
 
 	mu       sync.Mutex
 	commands []ng.Request
+	calls    map[string]bool
 }
 
 // launch starts a daemon on addr, "" = any free port.
@@ -29,7 +31,7 @@ func launch(t testing.TB, addr string) *daemon {
 	if addr == "" {
 		addr = "127.0.0.1:0"
 	}
-	d := &daemon{}
+	d := &daemon{calls: make(map[string]bool)}
 	var err error
 	d.server, err = ngserver.New(ngserver.Config{
 		Listen: []netip.AddrPort{netip.MustParseAddrPort(addr)}, Handler: ng.HandlerFunc(d.handle),
@@ -43,9 +45,16 @@ func launch(t testing.TB, addr string) *daemon {
 	return d
 }
 
-func (d *daemon) handle(_ context.Context, req *ng.Request) ng.Reply {
+func (d *daemon) handle(ctx context.Context, req *ng.Request) ng.Reply {
 	if req.Command == ng.CommandPing {
 		return &ng.Pong{}
+	}
+	if id := d.stuck.Load(); id != nil && *id == req.CallID {
+		select {
+		case <-ctx.Done():
+		case <-time.After(2 * time.Second):
+		}
+		return ng.Fail(ng.ReasonInternal)
 	}
 	d.mu.Lock()
 	d.commands = append(d.commands, *req)
@@ -55,12 +64,17 @@ func (d *daemon) handle(_ context.Context, req *ng.Request) ng.Reply {
 		if r := d.refuse.Load(); r != nil {
 			return *r
 		}
+		d.note(req.CallID, true)
 		return &ng.SDPReply{SDP: d.addr}
 	case ng.CommandAnswer:
 		return &ng.SDPReply{SDP: d.addr}
 	case ng.CommandQuery:
+		if !d.knows(req.CallID) {
+			return ng.Fail(ng.ReasonUnknownCallID)
+		}
 		return &ng.CallReply{Call: &ng.CallState{Created: 1}}
 	case ng.CommandDelete:
+		d.note(req.CallID, false)
 		return &ng.CallReply{Warning: d.addr}
 	case ng.CommandList:
 		return &ng.ListReply{Calls: []string{"call of " + d.addr}}
@@ -68,6 +82,19 @@ func (d *daemon) handle(_ context.Context, req *ng.Request) ng.Reply {
 		return &ng.StatisticsReply{Statistics: ng.Dict{{Key: "node", Value: d.addr}}}
 	}
 	return ng.Fail(ng.ReasonUnknownCommand)
+}
+
+// knows reports a call that was offered and not deleted.
+func (d *daemon) knows(callID string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.calls[callID]
+}
+
+func (d *daemon) note(callID string, known bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.calls[callID] = known
 }
 
 func (d *daemon) refuseOffers(r ng.Reply) {

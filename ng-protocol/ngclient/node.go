@@ -19,25 +19,78 @@ const pingTries = 2
 type Node struct {
 	client  *Client
 	address string
-	weight  int
+	kick    chan struct{} // wants a ping now
 
-	mu       sync.Mutex
-	link     *link     // nil if not connected
-	disabled time.Time // no new calls before; zero = the node works
+	mu         sync.Mutex
+	weight     int
+	interfaces map[string]string
+	link       *link               // nil if not connected
+	disabled   time.Time           // no new calls before; zero = the node works
+	silent     time.Time           // since when pings have had no answer; zero = they have
+	told       bool                // that it is lost
+	orphans    map[string]struct{} // calls to be deleted when it is back
 }
+
+// maxOrphans bounds the calls of a node that is down; more are left to its own
+// timeout.
+const maxOrphans = 50_000
 
 func newNode(c *Client, cfg NodeConfig) (*Node, error) {
 	if _, _, err := net.SplitHostPort(cfg.Address); err != nil {
 		return nil, fmt.Errorf("ngclient: node %q: %w", cfg.Address, err)
 	}
-	return &Node{client: c, address: cfg.Address, weight: cfg.Weight}, nil
+	return &Node{client: c, address: cfg.Address, kick: make(chan struct{}, 1)}, nil
+}
+
+func (n *Node) configure(cfg NodeConfig) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.weight, n.interfaces = cfg.Weight, cfg.Interfaces
 }
 
 // Address is host:port as configured.
 func (n *Node) Address() string { return n.address }
 
 // Weight is the node's share of new calls.
-func (n *Node) Weight() int { return n.weight }
+func (n *Node) Weight() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.weight
+}
+
+// SetWeight changes the share; 0 drains the node until SetWeight or
+// Client.SetNodes says otherwise.
+func (n *Node) SetWeight(weight int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.weight = max(weight, 0)
+}
+
+// Calls is how many calls are known to be on the node.
+func (n *Node) Calls() int { return n.client.sticky.count(n) }
+
+// isDown reports a node that did not answer lately.
+func (n *Node) isDown() bool { return !n.Up() }
+
+// orphan notes calls that the node shall forget; adopt takes one back.
+func (n *Node) orphan(calls ...string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.orphans == nil {
+		n.orphans = make(map[string]struct{})
+	}
+	for _, id := range calls {
+		if len(n.orphans) < maxOrphans {
+			n.orphans[id] = struct{}{}
+		}
+	}
+}
+
+func (n *Node) adopt(callID string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.orphans, callID)
+}
 
 // Up reports whether the node may get new calls.
 func (n *Node) Up() bool {
@@ -104,7 +157,7 @@ func (n *Node) Statistics(ctx context.Context) (ng.Dict, error) {
 // port ends it at once; otherwise the node may be just restarting.
 func (n *Node) do(ctx context.Context, req *ng.Request, impatient bool) (ng.Reply, error) {
 	began := time.Now()
-	body, err := n.exchange(ctx, req, impatient)
+	body, err := n.exchange(ctx, n.named(req), impatient)
 	if err != nil {
 		// A caller who waits for less than one interval learns nothing about the
 		// node.
@@ -129,6 +182,22 @@ func (n *Node) do(ctx context.Context, req *ng.Request, impatient bool) (ng.Repl
 		return nil, fmt.Errorf("node %s: %w", n.address, reason)
 	}
 	return reply, nil
+}
+
+// named is the request with this node's names of interfaces.
+func (n *Node) named(req *ng.Request) *ng.Request {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(n.interfaces) == 0 || req.Direction == [2]string{} {
+		return req
+	}
+	out := *req
+	for i, name := range out.Direction {
+		if own, ok := n.interfaces[name]; ok {
+			out.Direction[i] = own
+		}
+	}
+	return &out
 }
 
 // exchange sends the datagram, repeats it every interval and returns the body
@@ -245,7 +314,8 @@ func (n *Node) disconnect() {
 }
 
 // fail takes the node out for a while. Failures within that time do not make it
-// longer, or traffic would keep the ping from bringing the node back.
+// longer. One command without an answer may be the command's own fault, so a ping
+// follows at once and puts the node back.
 func (n *Node) fail(err error) {
 	n.mu.Lock()
 	first := n.disabled.IsZero()
@@ -255,6 +325,10 @@ func (n *Node) fail(err error) {
 	n.mu.Unlock()
 	if first {
 		n.client.log.Warn("ng node failed", slog.String("node", n.address), slog.Any("error", err))
+		select {
+		case n.kick <- struct{}{}:
+		default:
+		}
 	}
 }
 
@@ -262,15 +336,21 @@ func (n *Node) fail(err error) {
 func (n *Node) recover() {
 	n.mu.Lock()
 	back := !n.disabled.IsZero()
-	n.disabled = time.Time{}
+	n.disabled, n.silent, n.told = time.Time{}, time.Time{}, false
+	orphans := n.orphans
+	n.orphans = nil
 	n.mu.Unlock()
 	if back {
 		n.client.log.Info("ng node is back", slog.String("node", n.address))
 	}
+	now := 0
+	for id := range orphans {
+		n.post(&ng.Request{Command: ng.CommandDelete, CallID: id, DeleteDelay: &now})
+	}
 }
 
-// watch pings the node until the client closes. A node that failed is pinged
-// when its time is over, over a new link, as its address may have changed.
+// watch pings the node until the client closes. A node that failed is pinged over
+// a new link, as its address may have changed.
 func (n *Node) watch() {
 	ctx := n.client.ctx
 	timer := time.NewTimer(0)
@@ -279,22 +359,35 @@ func (n *Node) watch() {
 		select {
 		case <-ctx.Done():
 			return
+		case <-n.kick:
 		case <-timer.C:
 		}
-		n.mu.Lock()
-		wait := time.Until(n.disabled)
-		failed := !n.disabled.IsZero()
-		n.mu.Unlock()
-		if failed && wait > 0 {
-			timer.Reset(wait)
-			continue
-		}
-		if failed {
+		began := time.Now()
+		if n.isDown() {
 			n.disconnect()
 		}
 		pingCtx, cancel := context.WithTimeout(ctx, pingTries*n.client.cfg.Interval)
-		n.do(pingCtx, &ng.Request{Command: ng.CommandPing}, false)
+		_, err := n.do(pingCtx, &ng.Request{Command: ng.CommandPing}, true)
 		cancel()
+		if err != nil && ctx.Err() == nil && n.lost(began, err) && n.client.cfg.Lost != nil {
+			n.client.cfg.Lost(n)
+		}
 		timer.Reset(n.client.cfg.PingInterval)
 	}
+}
+
+// lost reports, once, that a ping without answer means the end of the node's
+// calls: nothing listens there any more, or it has been silent for too long.
+func (n *Node) lost(began time.Time, err error) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.silent.IsZero() {
+		n.silent = began
+	}
+	if n.told || !errors.Is(err, ErrRefused) && time.Since(n.silent) < n.client.cfg.LostAfter {
+		return false
+	}
+	n.told = true
+	n.client.log.Warn("ng node lost", slog.String("node", n.address), slog.Any("error", err))
+	return true
 }

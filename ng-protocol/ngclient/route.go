@@ -3,6 +3,7 @@ package ngclient
 import (
 	"context"
 	"errors"
+	"fmt"
 	"hash/fnv"
 	"io"
 	"log/slog"
@@ -20,14 +21,30 @@ func (c *Client) route(ctx context.Context, req *ng.Request) (ng.Reply, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Deadline)
 	defer cancel()
-	node := c.sticky.get(req.CallID)
-	if node == nil && req.Command == ng.CommandOffer && req.ToTag == "" {
-		return c.place(ctx, req)
+	at, known := c.sticky.get(req.CallID)
+	switch {
+	case req.Command == ng.CommandOffer && (at.released || !known && req.ToTag == ""):
+		return c.place(ctx, req, at.node)
+	case at.released && req.Command == ng.CommandDelete:
+		c.sticky.remove(req.CallID)
+		return &ng.CallReply{Warning: ErrReleased.Error()}, nil
+	case at.released:
+		return nil, fmt.Errorf("%w: was on node %s", ErrReleased, at.node.address)
+	case !known:
+		var found bool
+		if at.node, found = c.locate(ctx, req.CallID); !found && req.Command == ng.CommandOffer && at.node.isDown() {
+			return c.place(ctx, req, at.node)
+		}
 	}
-	if node == nil {
-		// A call from before this client's time: where all clients put it as
-		// long as nothing fails. Weight 0 nodes come last.
-		node = c.ranked(req.CallID)[0]
+	node := at.node
+	if req.Command == ng.CommandDelete && node.isDown() {
+		// Whoever ends a call must not wait for a dead node (Kamailio #3370).
+		node.post(req)
+		if endsCall(req) {
+			node.orphan(req.CallID)
+			c.sticky.remove(req.CallID)
+		}
+		return nil, fmt.Errorf("node %s: %w", node.address, ErrDown)
 	}
 	reply, err := node.Do(ctx, req)
 	if err == nil && endsCall(req) {
@@ -36,25 +53,63 @@ func (c *Client) route(ctx context.Context, req *ng.Request) (ng.Reply, error) {
 	return reply, err
 }
 
+// locate finds the node of a call from before this client's time: it asks all,
+// and takes, if none knows it, the one where all clients put it as long as
+// nothing fails. Nodes of weight 0 come last.
+func (c *Client) locate(ctx context.Context, callID string) (node *Node, found bool) {
+	nodes := c.ranked(callID)
+	asked := slices.DeleteFunc(slices.Clone(nodes), func(n *Node) bool { return n.isDown() })
+	if len(nodes) == 1 || len(asked) == 0 {
+		return nodes[0], false
+	}
+	limit := c.cfg.Interval
+	if deadline, ok := ctx.Deadline(); ok {
+		limit = min(limit, time.Until(deadline)/3)
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	answers := make(chan *Node, len(asked))
+	for _, n := range asked {
+		c.running.Go(func() {
+			if _, err := n.do(ctx, &ng.Request{Command: ng.CommandQuery, CallID: callID}, true); err == nil {
+				answers <- n
+				return
+			}
+			answers <- nil
+		})
+	}
+	for range asked {
+		if n := <-answers; n != nil {
+			c.sticky.put(callID, place{node: n})
+			return n, true
+		}
+	}
+	return nodes[0], false
+}
+
 // endsCall tells a delete of a call from one of a forked branch.
 func endsCall(req *ng.Request) bool {
 	return req.Command == ng.CommandDelete && req.ViaBranch == "" && !req.Flags.Has(ng.FlagToTag)
 }
 
 // place sends the offer of a new call to the nodes in the order of its hash
-// until one takes it. A node that fails gets its share of the remaining time,
-// not all of it.
-func (c *Client) place(ctx context.Context, req *ng.Request) (ng.Reply, error) {
+// until one takes it; the one that it has left comes last. A node that fails gets
+// its share of the remaining time, not all of it.
+func (c *Client) place(ctx context.Context, req *ng.Request, left *Node) (ng.Reply, error) {
 	candidates := c.candidates(req.CallID)
+	if i := slices.Index(candidates, left); i >= 0 {
+		candidates = append(slices.Delete(candidates, i, i+1), left)
+	}
 	if len(candidates) == 0 {
 		return nil, ErrNoNode
 	}
 	var tried []*Node
 	var firstErr error
 	for i, node := range candidates {
+		node.adopt(req.CallID) // before its reply says that the node is back
 		reply, err := node.offer(ctx, req, len(candidates)-i)
 		if err == nil {
-			c.sticky.put(req.CallID, node)
+			c.sticky.put(req.CallID, place{node: node})
 			c.forget(req, tried)
 			return reply, nil
 		}
@@ -109,7 +164,7 @@ func unanswered(err error) bool { return errors.Is(err, ErrTimeout) || errors.Is
 // candidates are the nodes that may take a new call, best first: those that
 // work, else (none does) all of them, since one may have come back.
 func (c *Client) candidates(callID string) []*Node {
-	ranked := slices.DeleteFunc(c.ranked(callID), func(n *Node) bool { return n.weight == 0 })
+	ranked := slices.DeleteFunc(c.ranked(callID), func(n *Node) bool { return n.Weight() == 0 })
 	up := slices.DeleteFunc(slices.Clone(ranked), func(n *Node) bool { return !n.Up() })
 	if len(up) > 0 {
 		return up
@@ -125,9 +180,10 @@ func (c *Client) ranked(callID string) []*Node {
 		node  *Node
 		score float64
 	}
-	scores := make([]scored, len(c.nodes))
-	for i, n := range c.nodes {
-		scores[i] = scored{n, score(callID, n.address, n.weight)}
+	all := c.list()
+	scores := make([]scored, len(all))
+	for i, n := range all {
+		scores[i] = scored{n, score(callID, n.address, n.Weight())}
 	}
 	slices.SortStableFunc(scores, func(a, b scored) int {
 		switch {

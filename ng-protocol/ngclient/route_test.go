@@ -59,7 +59,7 @@ func TestWeightZero(t *testing.T) {
 			t.Fatalf("%+v %v", r, err)
 		}
 	}
-	c.sticky.put("old", c.nodes[0])
+	c.sticky.put("old", place{node: c.nodes[0]})
 	if r, err := c.Delete(t.Context(), newCall("old")); err != nil || r.Warning != a.addr {
 		t.Errorf("%+v %v", r, err)
 	}
@@ -73,20 +73,24 @@ func TestSticky(t *testing.T) {
 	now := time.Unix(1000, 0)
 	s := newSticky(100, time.Minute)
 	s.now, s.turned = func() time.Time { return now }, now
-	n := &Node{}
+	n := place{node: &Node{}}
+	has := func(id string) bool {
+		at, ok := s.get(id)
+		return ok && at == n
+	}
 	s.put("a", n)
 	s.put("b", n)
 	for range 10 { // used, it stays
 		now = now.Add(50 * time.Second)
-		if s.get("a") != n {
+		if !has("a") {
 			t.Fatal("a used entry expired")
 		}
 	}
-	if s.get("b") != nil {
+	if has("b") {
 		t.Error("an unused entry stayed")
 	}
 	now = now.Add(time.Hour)
-	if s.get("a") != nil || s.len() != 0 {
+	if has("a") || s.len() != 0 {
 		t.Error("an entry stayed for an hour")
 	}
 	for i := range 10_000 {
@@ -94,12 +98,12 @@ func TestSticky(t *testing.T) {
 		if l := s.len(); l > 100 {
 			t.Fatal(l)
 		}
-		if s.get(fmt.Sprint(i)) != n {
+		if !has(fmt.Sprint(i)) {
 			t.Fatal("the last entry is gone")
 		}
 	}
 	s.remove("9999")
-	if s.get("9999") != nil {
+	if has("9999") {
 		t.Error("removed entry is there")
 	}
 }
@@ -108,11 +112,11 @@ func TestDeleteOfBranchKeepsNode(t *testing.T) {
 	a, b := launch(t, ""), launch(t, "")
 	c := connect(t, nil, a.addr, b.addr)
 	call := callOn(t, c, a.addr, "call")
-	c.sticky.put(call, c.nodes[1])
+	c.sticky.put(call, place{node: c.nodes[1]})
 	for _, req := range []*ng.Request{
 		{CallID: call, FromTag: "f", ViaBranch: "1"}, {CallID: call, FromTag: "f", ToTag: "t", Flags: ng.FlagsOf(ng.FlagToTag)},
 	} {
-		if _, err := c.Delete(t.Context(), req); err != nil || c.sticky.get(call) != c.nodes[1] {
+		if _, err := c.Delete(t.Context(), req); err != nil || c.Node(call) != c.nodes[1] {
 			t.Error(err)
 		}
 	}

@@ -5,13 +5,19 @@ import (
 	"time"
 )
 
+// place is where a call is. If released, it has left the node for good.
+type place struct {
+	node     *Node
+	released bool
+}
+
 // sticky remembers the node of each call in two generations: what is used moves
 // to the current one, and a turn drops the other. So an entry lives one to two
 // turns after its last use, and there are never more than max.
 type sticky struct {
 	mu       sync.Mutex
-	current  map[string]*Node
-	previous map[string]*Node
+	current  map[string]place
+	previous map[string]place
 	half     int
 	turn     time.Duration
 	turned   time.Time
@@ -19,27 +25,43 @@ type sticky struct {
 }
 
 func newSticky(max int, turn time.Duration) *sticky {
-	s := &sticky{current: make(map[string]*Node), half: (max + 1) / 2, turn: turn, now: time.Now}
+	s := &sticky{current: make(map[string]place), half: (max + 1) / 2, turn: turn, now: time.Now}
 	s.turned = s.now()
 	return s
 }
 
-func (s *sticky) get(callID string) *Node {
+func (s *sticky) get(callID string) (at place, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.expire()
-	if n := s.current[callID]; n != nil {
-		return n
+	if at, ok = s.current[callID]; ok {
+		return at, true
 	}
-	n := s.previous[callID]
-	if n != nil {
+	if at, ok = s.previous[callID]; ok {
 		delete(s.previous, callID)
-		s.store(callID, n)
+		s.store(callID, at)
 	}
-	return n
+	return at, ok
 }
 
-func (s *sticky) put(callID string, n *Node) {
+// release marks all calls of a node and returns them.
+func (s *sticky) release(n *Node) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.expire()
+	var calls []string
+	for _, generation := range []map[string]place{s.current, s.previous} {
+		for id, at := range generation {
+			if at.node == n && !at.released {
+				generation[id] = place{n, true}
+				calls = append(calls, id)
+			}
+		}
+	}
+	return calls
+}
+
+func (s *sticky) put(callID string, n place) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.expire()
@@ -54,13 +76,27 @@ func (s *sticky) remove(callID string) {
 	delete(s.previous, callID)
 }
 
+func (s *sticky) count(n *Node) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	calls := 0
+	for _, generation := range []map[string]place{s.current, s.previous} {
+		for _, at := range generation {
+			if at.node == n && !at.released {
+				calls++
+			}
+		}
+	}
+	return calls
+}
+
 func (s *sticky) len() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.current) + len(s.previous)
 }
 
-func (s *sticky) store(callID string, n *Node) {
+func (s *sticky) store(callID string, n place) {
 	if len(s.current) >= s.half {
 		s.swap()
 	}
@@ -71,7 +107,7 @@ func (s *sticky) expire() {
 	for range 2 { // both generations may have run out
 		if s.now().Sub(s.turned) >= s.turn {
 			s.turned = s.turned.Add(s.turn)
-			s.previous, s.current = s.current, make(map[string]*Node)
+			s.previous, s.current = s.current, make(map[string]place)
 		}
 	}
 	if s.now().Sub(s.turned) >= s.turn {
@@ -80,6 +116,6 @@ func (s *sticky) expire() {
 }
 
 func (s *sticky) swap() {
-	s.previous, s.current = s.current, make(map[string]*Node)
+	s.previous, s.current = s.current, make(map[string]place)
 	s.turned = s.now()
 }
