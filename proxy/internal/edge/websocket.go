@@ -2,20 +2,15 @@ package edge
 
 import (
 	"bytes"
-	"context"
 	"crypto/tls"
 	"errors"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
-	"sync"
 	"time"
-	"unicode/utf8"
 
-	"github.com/coder/websocket"
-	"github.com/emiago/sipgo/sip"
+	"github.com/gobwas/ws"
 	"github.com/tandem-sbc/tandem/proxy/internal/request"
 	"go.uber.org/zap"
 )
@@ -63,7 +58,7 @@ func (l *listener) serveWeb() {
 	}
 }
 
-// upgrade checks subprotocol and origin, makes the WebSocket and reads from it in this goroutine.
+// upgrade checks subprotocol and origin and makes the WebSocket.
 func (l *listener) upgrade(w http.ResponseWriter, r *http.Request) {
 	e := l.edge
 	log := e.log.With(zap.String("listener", l.Name), zap.String("source", r.RemoteAddr))
@@ -77,37 +72,29 @@ func (l *listener) upgrade(w http.ResponseWriter, r *http.Request) {
 		log.Warn("websocket refused, origin not allowed", zap.String("origin", r.Header.Get("Origin")))
 		return
 	}
-	ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{
-		Subprotocols: []string{subprotocol}, InsecureSkipVerify: true, // checked above
-		CompressionMode: websocket.CompressionDisabled,
-	})
+	upgrader := ws.HTTPUpgrader{
+		Timeout: e.limits.Write, Protocol: func(offered string) bool { return strings.EqualFold(offered, subprotocol) },
+	}
+	conn, buffers, _, err := upgrader.Upgrade(r, w)
 	if err != nil {
 		log.Debug("websocket handshake failed", zap.Error(err))
+		if conn != nil {
+			_ = conn.Close()
+		}
 		return
 	}
-	ws.SetReadLimit(int64(e.limits.Header + e.limits.Body))
-	c := &webConn{l: l, id: e.table.newID(), ws: ws, closed: make(chan struct{}), local: l.addr, names: l.namesOf(r.TLS)}
-	c.ctx, c.cancel = context.WithCancel(e.ctx)
-	c.remote, _ = netip.ParseAddrPort(r.RemoteAddr)
-	c.remote = netip.AddrPortFrom(c.remote.Addr().Unmap(), c.remote.Port())
-	if a, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
-		c.local = unmapped(a)
-	}
+	early, _ := buffers.Reader.Peek(buffers.Reader.Buffered()) // as much as is there
+	c := newWebConn(l, conn, bytes.Clone(early))
+	c.names = l.namesOf(r.TLS)
 	if !e.table.add(c, &e.wg) {
 		c.shut()
 		return
 	}
-	defer e.wg.Done()
-	pinged := make(chan struct{})
+	// In a goroutine of its own, so that what net/http has for this connection is given back, with the stack that TLS has grown.
 	go func() {
-		defer close(pinged)
-		c.ping()
+		defer e.wg.Done()
+		c.serve()
 	}()
-	c.read()
-	c.shut()
-	<-pinged
-	e.table.remove(c.id)
-	e.handler.Closed(c)
 }
 
 // offers reports whether the client offers a subprotocol (RFC 6455 §4.2.1: a comma-separated list).
@@ -138,96 +125,4 @@ func (l *listener) originAllowed(r *http.Request) bool {
 		}
 	}
 	return false
-}
-
-// webConn is a WS or WSS connection.
-type webConn struct {
-	l             *listener
-	id            request.ConnectionID
-	local, remote netip.AddrPort
-	names         []string // of the verified client certificate
-	ws            *websocket.Conn
-	ctx           context.Context
-	cancel        context.CancelFunc
-	once          sync.Once
-	closed        chan struct{}
-}
-
-func (c *webConn) ID() request.ConnectionID     { return c.id }
-func (c *webConn) Transport() request.Transport { return c.l.Transport }
-func (c *webConn) Local() netip.AddrPort        { return c.local }
-func (c *webConn) Remote() netip.AddrPort       { return c.remote }
-func (c *webConn) Listener() string             { return c.l.Name }
-func (c *webConn) SentBy() string               { return c.l.sentBy }
-func (c *webConn) Profile() string              { return c.l.Profile }
-func (c *webConn) Dialled() bool                { return false }
-func (c *webConn) Closed() <-chan struct{}      { return c.closed }
-func (c *webConn) PeerNames() []string          { return c.names }
-
-func (c *webConn) Send(msg sip.Message) error { return c.write(encode(msg)) }
-
-// write sends one message as one WebSocket message: text, or binary when it is not UTF-8 (RFC 7118 §5.2).
-func (c *webConn) write(data []byte) error {
-	if !request.Alive(c) {
-		return request.ErrConnectionClosed
-	}
-	kind := websocket.MessageText
-	if !utf8.Valid(data) {
-		kind = websocket.MessageBinary
-	}
-	ctx, cancel := context.WithTimeout(c.ctx, c.l.edge.limits.Write)
-	defer cancel()
-	if err := c.ws.Write(ctx, kind, data); err != nil {
-		c.shut()
-		return errors.Join(request.ErrConnectionClosed, err)
-	}
-	return nil
-}
-
-func (c *webConn) shut() {
-	c.once.Do(func() {
-		close(c.closed)
-		c.cancel()
-		_ = c.ws.CloseNow()
-	})
-}
-
-// read takes messages, text or binary, in one frame or several, until the connection ends.
-func (c *webConn) read() {
-	e := c.l.edge
-	for {
-		_, data, err := c.ws.Read(c.ctx)
-		if err != nil {
-			e.log.Debug("websocket closed", zap.String("connection", string(c.id)), zap.String("listener", c.l.Name),
-				zap.Stringer("source", c.remote), zap.Error(err))
-			return
-		}
-		if isKeepAlive(data) {
-			if bytes.Count(data, []byte("\n")) >= 2 {
-				_ = c.write([]byte("\r\n"))
-			}
-			continue
-		}
-		e.receive(c, bytes.TrimLeft(data, "\r\n"), time.Now())
-	}
-}
-
-// ping keeps NAT bindings and proxies in between open, and finds out when the browser has gone without a word.
-func (c *webConn) ping() {
-	ticker := time.NewTicker(c.l.edge.limits.Ping)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-c.closed:
-			return
-		case <-ticker.C:
-		}
-		ctx, cancel := context.WithTimeout(c.ctx, c.l.edge.limits.Ping)
-		err := c.ws.Ping(ctx)
-		cancel()
-		if err != nil {
-			c.shut()
-			return
-		}
-	}
 }
