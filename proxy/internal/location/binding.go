@@ -6,6 +6,8 @@
 package location
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"net/netip"
 	"strings"
 	"time"
@@ -56,4 +58,37 @@ func (b *Binding) Replaces(old *Binding) bool {
 		return true
 	}
 	return b.Instance != "" && b.Instance == old.Instance && b.RegID == old.RegID
+}
+
+// IDParam is the URI parameter that carries a contact's ID.
+const IDParam = "ctid"
+
+// ID names the contact where its own URI is not to be told, "16 hex digits": the
+// same one for all contacts of one instance and reg-id, so that a reloaded page
+// keeps it.
+func (b *Binding) ID() string {
+	name := "contact\x00" + b.Key
+	if b.Instance != "" {
+		name = "instance\x00" + b.Instance + "\x00" + b.RegID
+	}
+	sum := sha256.Sum256([]byte(string(b.AoR) + "\x00" + name))
+	return hex.EncodeToString(sum[:8])
+}
+
+// User is the part before the last @.
+func (a AoR) User() string {
+	user, _ := a.split()
+	return user
+}
+
+// Domain is the part behind the last @.
+func (a AoR) Domain() string {
+	_, domain := a.split()
+	return domain
+}
+
+func (a AoR) split() (user, domain string) {
+	text := strings.TrimPrefix(string(a), "sip:")
+	at := strings.LastIndexByte(text, '@')
+	return text[:max(at, 0)], text[at+1:]
 }

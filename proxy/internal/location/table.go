@@ -41,6 +41,7 @@ type Table struct {
 	now    func() time.Time
 	stop   chan struct{}
 	done   chan struct{}
+	lostBy func(AoR) // told of bindings that have run out or lost their connection
 
 	mu           sync.RWMutex
 	bindings     map[AoR][]Binding
@@ -74,6 +75,20 @@ func NewTable(keeper Keeper, log *zap.Logger) *Table {
 		byConnection: make(map[string]map[AoR]struct{}),
 		dirty:        make(map[AoR]struct{}),
 		lost:         make(map[Device]lostConnection),
+	}
+}
+
+// OnLost sets a function that is told of each address of record that has lost a
+// binding in another way than by Update: it has run out, or its connection is
+// gone. Call it before Start.
+func (t *Table) OnLost(f func(AoR)) { t.lostBy = f }
+
+func (t *Table) tellLost(list []AoR) {
+	if t.lostBy == nil {
+		return
+	}
+	for _, aor := range list {
+		t.lostBy(aor)
 	}
 }
 
@@ -174,10 +189,14 @@ func (t *Table) Flush(ctx context.Context) error {
 	return nil
 }
 
-func (t *Table) sweep() {
+func (t *Table) sweep() { t.tellLost(t.expire()) }
+
+// expire takes out what has run out and returns whose bindings it were.
+func (t *Table) expire() []AoR {
 	now := t.now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	var changed []AoR
 	for d, l := range t.lost {
 		if now.Sub(l.at) > rememberLost {
 			delete(t.lost, d)
@@ -197,7 +216,9 @@ func (t *Table) sweep() {
 		}
 		t.setLocked(aor, left)
 		t.dirty[aor] = struct{}{}
+		changed = append(changed, aor)
 	}
+	return changed
 }
 
 // Lookup returns the bindings of aor that have not expired. The list is not to
@@ -241,9 +262,14 @@ func (t *Table) Update(aor AoR, change func(current []Binding) ([]Binding, error
 // connection with this id, and returns how many. Those whose contact may be
 // dialled stay.
 func (t *Table) ConnectionClosed(id string) int {
+	changed, removed := t.unbind(id)
+	t.tellLost(changed)
+	return removed
+}
+
+func (t *Table) unbind(id string) (changed []AoR, removed int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	removed := 0
 	for aor := range t.byConnection[id] {
 		var left []Binding
 		for _, b := range t.bindings[aor] {
@@ -261,8 +287,9 @@ func (t *Table) ConnectionClosed(id string) int {
 		}
 		t.setLocked(aor, left)
 		t.dirty[aor] = struct{}{}
+		changed = append(changed, aor)
 	}
-	return removed
+	return changed, removed
 }
 
 // Previous returns the connection by which a device was reached before, if all

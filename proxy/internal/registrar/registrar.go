@@ -1,12 +1,15 @@
 // Package registrar is the step that executes REGISTER (RFC 3261 §10.3, with
 // Path of RFC 3327 and the instance rule of RFC 5626 §6). It runs after auth:
 // a user may change his own address of record only.
+//
+// In front of another registrar it is a mid-registrar: bindings are kept here,
+// and the other one, which knows the users' passwords, is told of them as far
+// as midregistrar wants it.
 package registrar
 
 import (
 	"context"
 	"errors"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -21,6 +24,7 @@ import (
 // Table is where bindings are kept.
 type Table interface {
 	Update(aor location.AoR, change func(current []location.Binding) ([]location.Binding, error)) error
+	Lookup(aor location.AoR) []location.Binding
 	ConnectionClosed(id string) int
 	Previous(aor location.AoR, instance, regID string) string
 }
@@ -46,18 +50,36 @@ type Config struct {
 	// its calls can follow it; nil = nobody is.
 	Moved func(from request.ConnectionID, to request.Connection)
 
+	// Upstream is the registrar behind this one; nil = this is the only one.
+	Upstream *Upstream
+
 	Now func() time.Time // nil = time.Now
 }
 
 // Step executes REGISTER.
-type Step struct{ Config }
+type Step struct {
+	Config
+	farewells *farewells // nil without Upstream
+}
 
-// New returns the step.
+// New returns the step; Close ends it.
 func New(c Config) *Step {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	return &Step{c}
+	s := &Step{Config: c}
+	if c.Upstream != nil {
+		c.Upstream.complete(&c)
+		s.farewells = newFarewells(s)
+	}
+	return s
+}
+
+// Close ends the work in the background.
+func (s *Step) Close() {
+	if s.farewells != nil {
+		s.farewells.close()
+	}
 }
 
 // Reasons to refuse a REGISTER; they are logged as causes.
@@ -72,7 +94,7 @@ func supported(tag string) bool {
 }
 
 // Handle executes a REGISTER and lets all else pass.
-func (s *Step) Handle(_ context.Context, r *request.Request) (request.Verdict, error) {
+func (s *Step) Handle(ctx context.Context, r *request.Request) (request.Verdict, error) {
 	if r.Msg.Method != sip.REGISTER {
 		return request.Continue, nil
 	}
@@ -95,10 +117,18 @@ func (s *Step) Handle(_ context.Context, r *request.Request) (request.Verdict, e
 	if err != nil {
 		return request.Done, err
 	}
+	if s.Upstream != nil {
+		return request.Done, s.relay(ctx, r, aor, change)
+	}
+	return request.Done, s.execute(r, aor, change)
+}
+
+// execute changes the bindings and answers.
+func (s *Step) execute(r *request.Request, aor location.AoR, change *change) error {
 	previous := s.previous(r, aor, change)
 	var bindings []location.Binding
 	refresh := false
-	err = s.Table.Update(aor, func(current []location.Binding) ([]location.Binding, error) {
+	err := s.Table.Update(aor, func(current []location.Binding) ([]location.Binding, error) {
 		next, err := change.apply(current)
 		if err != nil {
 			return nil, err
@@ -113,8 +143,17 @@ func (s *Step) Handle(_ context.Context, r *request.Request) (request.Verdict, e
 		return next, nil
 	})
 	if err != nil {
-		return request.Done, err
+		return err
 	}
+	s.changed(r, previous)
+	if !change.query() {
+		s.tell(r, aor, len(bindings), refresh)
+	}
+	return r.Respond(200, "OK", s.headers(r, bindings)...)
+}
+
+// changed does what follows from new bindings.
+func (s *Step) changed(r *request.Request, previous request.ConnectionID) {
 	if r.Conn != nil && !request.Alive(r.Conn) {
 		// It closed before the binding was there to be taken out with it.
 		s.Table.ConnectionClosed(string(r.Conn.ID()))
@@ -122,15 +161,14 @@ func (s *Step) Handle(_ context.Context, r *request.Request) (request.Verdict, e
 	if previous != "" {
 		s.Moved(previous, r.Conn)
 	}
+}
+
+func (s *Step) tell(r *request.Request, aor location.AoR, bindings int, refresh bool) {
 	log := r.Log.Info
 	if refresh {
 		log = r.Log.Debug // by far the most frequent message
 	}
-	if !change.query() {
-		log("registered", zap.String("aor", string(aor)), zap.Int("bindings", len(bindings)),
-			zap.Stringer("source", r.Source))
-	}
-	return request.Done, r.Respond(200, "OK", s.headers(r, bindings)...)
+	log("registered", zap.String("aor", string(aor)), zap.Int("bindings", bindings), zap.Stringer("source", r.Source))
 }
 
 // previous is the connection that the registering device had before, if it has
@@ -157,7 +195,7 @@ func (s *Step) addressOfRecord(r *request.Request) (location.AoR, error) {
 	if !own {
 		return "", request.Fail(404, "Not Found", nil)
 	}
-	if r.User != to.URI.User+"@"+domain {
+	if proxyKnows := s.Upstream == nil || r.User != ""; proxyKnows && r.User != to.URI.User+"@"+domain {
 		return "", request.Fail(403, "Forbidden", nil)
 	}
 	return location.NewAoR(to.URI.User, domain), nil
@@ -181,39 +219,4 @@ func (s *Step) headers(r *request.Request, bindings []location.Binding) []sip.He
 		out = append(out, sip.NewHeader("Path", h.Value()))
 	}
 	return append(out, sip.NewHeader("Date", now.UTC().Format("Mon, 02 Jan 2006 15:04:05 GMT")))
-}
-
-// change is what a REGISTER asks for.
-type change struct {
-	callID string
-	cseq   uint32
-	all    bool               // Contact: * with Expires: 0
-	put    []location.Binding // to be added or refreshed
-	drop   []location.Binding // to be removed
-}
-
-// query reports whether the REGISTER only asks which bindings exist.
-func (c *change) query() bool { return !c.all && len(c.put) == 0 && len(c.drop) == 0 }
-
-// apply makes the new list of bindings (RFC 3261 §10.3 steps 6 and 7).
-func (c *change) apply(current []location.Binding) ([]location.Binding, error) {
-	late := func(old *location.Binding) bool { return old.CallID == c.callID && c.cseq <= old.CSeq }
-	if c.all {
-		if slices.ContainsFunc(current, func(b location.Binding) bool { return late(&b) }) {
-			return nil, request.Fail(500, "Server Internal Error", ErrOutOfOrder)
-		}
-		return nil, nil
-	}
-	next := slices.Clone(current)
-	for _, list := range [][]location.Binding{c.drop, c.put} {
-		for i := range list {
-			for j := range next {
-				if list[i].Replaces(&next[j]) && late(&next[j]) {
-					return nil, request.Fail(500, "Server Internal Error", ErrOutOfOrder)
-				}
-			}
-			next = slices.DeleteFunc(next, func(old location.Binding) bool { return list[i].Replaces(&old) })
-		}
-	}
-	return append(next, c.put...), nil
 }
