@@ -21,7 +21,6 @@ import (
 	"github.com/tandem-sbc/tandem/proxy/internal/edge"
 	"github.com/tandem-sbc/tandem/proxy/internal/forward"
 	"github.com/tandem-sbc/tandem/proxy/internal/location"
-	"github.com/tandem-sbc/tandem/proxy/internal/registrar"
 	"github.com/tandem-sbc/tandem/proxy/internal/request"
 	"github.com/tandem-sbc/tandem/proxy/internal/resolve"
 	"github.com/tandem-sbc/tandem/proxy/internal/route"
@@ -202,20 +201,23 @@ func (a *App) openChain(ctx context.Context) error {
 	var c *chain.Chain
 	a.keeper = dialog.New(dialog.Config{Key: sealKey, Calls: s.Limits.Calls, Grace: grace}, a.edge, a.edge, a.layer,
 		func(ctx context.Context, r *request.Request) { c.Resume(ctx, r) }, a.log)
+	send := func(ctx context.Context, r *request.Request) { c.Resume(ctx, r) }
+	register := a.newRegistrar(domains, accounts, send)
+	authentication := auth.Config{
+		Accounts: accounts, Domains: domains, Trunks: trunks, Key: nonceKey, Nonces: usedNonces,
+		Algorithms: s.Auth.Algorithms,
+	}
+	if s.Registrar.Upstream != "" {
+		authentication.Registered = register.Registered
+	}
 	steps := chain.Steps{
-		Screen: screen.NewStep(screening),
-		Dialog: a.keeper,
-		Auth: auth.New(auth.Config{
-			Accounts: accounts, Domains: domains, Trunks: trunks, Key: nonceKey, Nonces: usedNonces,
-			Algorithms: s.Auth.Algorithms,
-		}),
-		Registrar: registrar.New(registrar.Config{
-			Table: a.table, Domains: domains, MaxContacts: s.Registrar.MaxContacts,
-			MinExpires: time.Duration(s.Registrar.MinExpires), MaxExpires: time.Duration(s.Registrar.MaxExpires),
-			DefaultExpires: time.Duration(s.Registrar.DefaultExpires), Moved: a.keeper.Move,
-		}),
+		Screen:    screen.NewStep(screening),
+		Dialog:    a.keeper,
+		Auth:      auth.New(authentication),
+		Registrar: register,
 		Route: route.New(route.Config{
 			Table: a.table, Domains: domains, Users: existing{accounts}, Connections: a.edge, Rules: rulesOf(s),
+			Upstream: a.upstreamTargets(),
 		}),
 		Forward: forward.New(forward.Config{}, a.layer, a.edge, resolve.New(resolve.System{}, avoidHop)),
 	}
@@ -225,6 +227,7 @@ func (a *App) openChain(ctx context.Context) error {
 	c = chain.New(steps)
 	a.layer.Start(c, func(conn request.Connection) {
 		a.table.ConnectionClosed(string(conn.ID()))
+		register.ConnectionClosed(conn.ID())
 		a.keeper.Lost(conn)
 	})
 	a.edge.Serve(a.layer)

@@ -42,6 +42,9 @@ type Config struct {
 	// Algorithms are offered in this order; nil = SHA-256, then MD5. Some old
 	// phones look at the first challenge only.
 	Algorithms []string
+	// Registered reports a user whom an upstream registrar has accepted over this connection; nil if there is no such
+	// registrar. Users without an account here are then known by it alone.
+	Registered func(conn request.Connection, user, domain string) bool
 }
 
 // Step authenticates requests.
@@ -69,6 +72,7 @@ type realmKind struct {
 var (
 	ErrBadCredentials = errors.New("wrong user or password")
 	ErrNotYours       = errors.New("the identity belongs to somebody else")
+	ErrNotRegistered  = errors.New("the user is not registered over this connection")
 )
 
 // Handle lets through requests of trunks and of users who prove who they are.
@@ -111,6 +115,11 @@ func (s *Step) user(ctx context.Context, r *request.Request) (request.Verdict, e
 		// Strangers reach nobody here except through a trunk.
 		return request.Done, request.Fail(403, "Forbidden", ErrNotYours)
 	}
+	if s.Registered != nil {
+		if _, known, err := s.Accounts.Account(ctx, identity.URI.User, realm); err == nil && !known {
+			return s.foreign(r, identity.URI.User, realm)
+		}
+	}
 	c, consumed, err := s.find(r.Msg, kind.credential, realm)
 	if err != nil {
 		return request.Done, request.Fail(400, "Bad Authorization", err)
@@ -148,6 +157,19 @@ func (s *Step) user(ctx context.Context, r *request.Request) (request.Verdict, e
 			r.Msg.AppendHeader(h)
 		}
 	}
+	return request.Continue, nil
+}
+
+// foreign is for users of an upstream registrar, which asks for their passwords itself: REGISTER goes to it, and who has
+// registered is known by the connection. Credentials travel on to it.
+func (s *Step) foreign(r *request.Request, user, domain string) (request.Verdict, error) {
+	if r.Msg.Method == sip.REGISTER {
+		return request.Continue, nil
+	}
+	if !s.Registered(r.Conn, user, domain) {
+		return request.Done, request.Fail(403, "Forbidden", ErrNotRegistered)
+	}
+	r.User = user + "@" + domain
 	return request.Continue, nil
 }
 

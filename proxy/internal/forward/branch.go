@@ -82,6 +82,9 @@ func (b *branch) prepare(ctx context.Context) error {
 	if err != nil {
 		return errNoTarget(b.Target, err)
 	}
+	if b.Target.NextHop.Host != "" {
+		next = b.Target.NextHop
+	}
 	b.Msg = b.base
 	if b.Target.Conn != nil {
 		b.Conn = b.Target.Conn
@@ -243,8 +246,10 @@ func (b *branch) preferStream(ctx context.Context) {
 	if b.Target.Conn != nil || b.Conn.Transport() != request.UDP || f.noTCP.has(b.hop.Addr) {
 		return
 	}
-	if t, _ := request.Param(b.Target.URI.UriParams, "transport"); strings.EqualFold(t, "udp") {
-		return
+	for _, uri := range []sip.Uri{b.Target.URI, b.Target.NextHop} {
+		if t, _ := request.Param(uri.UriParams, "transport"); strings.EqualFold(t, "udp") {
+			return
+		}
 	}
 	const ours = 300 // Via and Record-Route to come
 	if len(b.base.String())+ours <= f.cfg.Datagram {

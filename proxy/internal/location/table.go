@@ -41,13 +41,13 @@ type Table struct {
 	now    func() time.Time
 	stop   chan struct{}
 	done   chan struct{}
-	lostBy func(AoR) // told of bindings that have run out or lost their connection
 
 	mu           sync.RWMutex
 	bindings     map[AoR][]Binding
 	byConnection map[string]map[AoR]struct{}
 	dirty        map[AoR]struct{} // changed since the last flush
 	lost         map[Device]lostConnection
+	onLost       func(AoR)
 }
 
 // Device is one instance of a user (+sip.instance and reg-id, RFC 5626), which
@@ -80,15 +80,21 @@ func NewTable(keeper Keeper, log *zap.Logger) *Table {
 
 // OnLost sets a function that is told of each address of record that has lost a
 // binding in another way than by Update: it has run out, or its connection is
-// gone. Call it before Start.
-func (t *Table) OnLost(f func(AoR)) { t.lostBy = f }
+// gone.
+func (t *Table) OnLost(f func(AoR)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.onLost = f
+}
 
 func (t *Table) tellLost(list []AoR) {
-	if t.lostBy == nil {
-		return
-	}
+	t.mu.RLock()
+	f := t.onLost
+	t.mu.RUnlock()
 	for _, aor := range list {
-		t.lostBy(aor)
+		if f != nil {
+			f(aor)
+		}
 	}
 }
 

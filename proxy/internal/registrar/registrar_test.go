@@ -1,6 +1,7 @@
 package registrar
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -26,16 +27,17 @@ func (domains) Canonical(host string) (string, bool) {
 
 // connection is one that sends nothing.
 type connection struct {
+	id        request.ConnectionID // c1 if empty
 	transport request.Transport
 	closed    chan struct{}
 }
 
-func (c *connection) ID() request.ConnectionID     { return "c1" }
+func (c *connection) ID() request.ConnectionID     { return cmp.Or(c.id, "c1") }
 func (c *connection) Transport() request.Transport { return c.transport }
 func (c *connection) Local() netip.AddrPort        { return netip.MustParseAddrPort("127.0.0.1:1") }
 func (c *connection) Remote() netip.AddrPort       { return netip.MustParseAddrPort("198.51.100.1:5060") }
 func (c *connection) Listener() string             { return "l" }
-func (c *connection) SentBy() string               { return "127.0.0.1:1" }
+func (c *connection) SentBy() string               { return "192.0.2.9:5060" }
 func (c *connection) Profile() string              { return "webrtc" }
 func (c *connection) Dialled() bool                { return false }
 func (c *connection) Send(sip.Message) error       { return nil }

@@ -2,7 +2,9 @@ package registrar
 
 import (
 	"context"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
@@ -59,6 +61,13 @@ func (s *Step) Registered(conn request.Connection, user, domain string) bool {
 		}
 	}
 	return false
+}
+
+// Lost is told of each address of record that has lost a binding without a word of its user.
+func (s *Step) Lost(aor location.AoR) {
+	if s.farewells != nil {
+		s.farewells.later(aor)
+	}
 }
 
 // ConnectionClosed is told of each connection that has gone, after the table.
@@ -118,7 +127,7 @@ func (x *exchange) Outgoing(_ context.Context, _ *request.Request, b *request.Br
 		if ask.Q != 1000 {
 			value += ";q=" + strconv.FormatFloat(float64(ask.Q)/1000, 'g', 3, 64)
 		}
-		b.Msg.AppendHeader(sip.NewHeader("Contact", value+ask.Params))
+		b.Msg.AppendHeader(sip.NewHeader("Contact", value+plain(ask.Params)))
 	}
 	return nil
 }
@@ -188,6 +197,13 @@ func (u *Upstream) contact(key midregistrar.Key, conn request.Connection) string
 		uri += ";" + location.IDParam + "=" + key.ID
 	}
 	return uri
+}
+
+// plain are contact parameters without reg-id: towards the upstream the proxy is no edge of RFC 5626, which would keep a
+// binding for each of them.
+func plain(params string) string {
+	list := request.ParseParams(params)
+	return echoed(slices.DeleteFunc(list, func(p sip.HeaderKV) bool { return strings.EqualFold(p.K, "reg-id") }))
 }
 
 func seconds(d time.Duration) int { return int((d + time.Second - 1) / time.Second) }

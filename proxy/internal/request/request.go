@@ -109,6 +109,9 @@ type Target struct {
 	// Route is pushed in front of the request's Route headers, first one first (Path of a binding, outbound
 	// proxy); the next hop is taken from it when Conn is nil.
 	Route []sip.Uri
+	// NextHop, if it has a host, is where the copy is sent when Conn is nil, whatever URI and Route say: a hop that is told
+	// nothing of being one.
+	NextHop sip.Uri
 	// Listener names the listener to send from when Conn is nil; empty: any of the transport.
 	Listener string
 	// Profile is the leg profile towards this target.

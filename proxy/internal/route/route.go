@@ -68,6 +68,9 @@ type Config struct {
 	Users       Users
 	Connections request.Connections
 	Rules       []Rule // the first that matches is taken
+	// Upstream gives the targets at the registrar behind the proxy, which routes what users ask for and no rule takes; nil
+	// if there is none.
+	Upstream func(uri sip.Uri) []request.Target
 }
 
 // Step finds targets.
@@ -120,6 +123,13 @@ func (s *Step) Handle(ctx context.Context, r *request.Request) (request.Verdict,
 		}
 		return request.Done, request.Fail(484, "Address Incomplete", nil)
 	}
+	if s.Upstream != nil && r.Trunk == "" {
+		uri.User = user
+		if r.Targets = s.Upstream(uri); len(r.Targets) == 0 {
+			return request.Done, request.Fail(480, "Temporarily Unavailable", ErrUnreachable)
+		}
+		return request.Continue, nil
+	}
 	return s.registered(ctx, r, user, domain, ringing)
 }
 
@@ -160,8 +170,12 @@ func (rule *Rule) target(user string) request.Target {
 
 // registered sets the contacts of a user of an own domain as targets.
 func (s *Step) registered(ctx context.Context, r *request.Request, user, domain string, ringing time.Duration) (request.Verdict, error) {
-	aor := location.NewAoR(user, domain)
+	aor := s.addressOfRecord(user, domain)
 	bindings := s.Table.Lookup(aor)
+	if id, ok := request.Param(r.Msg.Recipient.UriParams, location.IDParam); ok {
+		// The one contact that the upstream registrar knows by it.
+		bindings = slices.DeleteFunc(slices.Clone(bindings), func(b location.Binding) bool { return b.ID() != id })
+	}
 	for i := range bindings {
 		if t, ok := s.bound(&bindings[i]); ok {
 			t.Timeout = ringing
@@ -171,7 +185,7 @@ func (s *Step) registered(ctx context.Context, r *request.Request, user, domain 
 	if len(r.Targets) > 0 {
 		return request.Continue, nil
 	}
-	if len(bindings) == 0 {
+	if len(bindings) == 0 && s.Upstream == nil {
 		exists, err := s.Users.Exists(ctx, user, domain)
 		if err != nil {
 			return request.Done, request.Fail(500, "Server Internal Error", err)
@@ -181,6 +195,17 @@ func (s *Step) registered(ctx context.Context, r *request.Request, user, domain 
 		}
 	}
 	return request.Done, request.Fail(480, "Temporarily Unavailable", ErrUnreachable)
+}
+
+// addressOfRecord is that of a user part, which may name the domain as well: user%40domain, as contacts at an upstream
+// registrar do.
+func (s *Step) addressOfRecord(user, domain string) location.AoR {
+	if i := strings.LastIndex(user, "%40"); s.Upstream != nil && i > 0 {
+		if d, own := s.Domains.Canonical(user[i+3:]); own {
+			return location.NewAoR(user[:i], d)
+		}
+	}
+	return location.NewAoR(user, domain)
 }
 
 // bound makes a target of a binding; ok is false if its connection is gone and

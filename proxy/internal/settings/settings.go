@@ -60,14 +60,6 @@ type Auth struct {
 	Algorithms []string `yaml:"algorithms"` // in the order in which they are offered
 }
 
-// Registrar bounds registrations (RFC 3261 §10.3).
-type Registrar struct {
-	MinExpires     conf.Duration `yaml:"min_expires"`     // shorter ones get 423
-	MaxExpires     conf.Duration `yaml:"max_expires"`     // longer ones are shortened
-	DefaultExpires conf.Duration `yaml:"default_expires"` // when the client names none
-	MaxContacts    int           `yaml:"max_contacts"`    // per address of record
-}
-
 // Media is how media daemons are reached over the ng protocol.
 type Media struct {
 	Nodes        []string      `yaml:"nodes"`         // udp:host:port[=weight]
@@ -144,13 +136,8 @@ func builtinProfiles() map[string]Profile {
 // Default returns the settings that apply where the file says nothing.
 func Default() Settings {
 	return Settings{
-		Auth: Auth{Algorithms: []string{"SHA-256", "MD5"}},
-		Registrar: Registrar{
-			MinExpires:     conf.Duration(60 * time.Second),
-			MaxExpires:     conf.Duration(time.Hour),
-			DefaultExpires: conf.Duration(10 * time.Minute),
-			MaxContacts:    10,
-		},
+		Auth:      Auth{Algorithms: []string{"SHA-256", "MD5"}},
+		Registrar: defaultRegistrar(),
 		Media: Media{
 			Timeout:      conf.Duration(3 * time.Second),
 			Retransmit:   conf.Duration(500 * time.Millisecond),

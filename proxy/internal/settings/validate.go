@@ -142,20 +142,6 @@ func validateHash(doc *conf.Document, key string, value conf.Secret, size int) {
 	}
 }
 
-func (s *Settings) validateRegistrar(doc *conf.Document) {
-	r := s.Registrar
-	if time.Duration(r.MinExpires) < 10*time.Second {
-		doc.Fault("registrar.min_expires", "must be at least 10s")
-	}
-	if time.Duration(r.MaxExpires) > 24*time.Hour || r.MaxExpires < r.MinExpires {
-		doc.Fault("registrar.max_expires", "must be from min_expires (%s) to 24h", r.MinExpires)
-	}
-	if r.DefaultExpires < r.MinExpires || r.DefaultExpires > r.MaxExpires {
-		doc.Fault("registrar.default_expires", "must be from min_expires (%s) to max_expires (%s)", r.MinExpires, r.MaxExpires)
-	}
-	within(doc, "registrar.max_contacts", r.MaxContacts, 1, 100)
-}
-
 func within(doc *conf.Document, key string, value, low, high int) {
 	if value < low || value > high {
 		doc.Fault(key, "%d is not from %d to %d", value, low, high)
