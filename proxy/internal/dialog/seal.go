@@ -25,7 +25,7 @@ const (
 // Seal implements request.Dialogs.
 func (k *Keeper) Seal(r *request.Request, b *request.Branch) string {
 	kindA, kindB := kindOf(r.Conn, false), kindOf(b.Conn, b.Target.Conn != nil)
-	if c, err := request.Addresses(r.Original, "Contact"); err == nil && len(c) > 0 && kindA == kindResolved && hidden(c[0].URI, r.Conn) {
+	if c, err := request.Addresses(r.Original, "Contact"); err == nil && len(c) > 0 && kindA == kindResolved && hidden(c[0].URI, r.Conn, direct(r)) {
 		kindA = kindBound
 	}
 	text := strings.Join([]string{r.Profile, kindA, string(r.Conn.ID()), b.Target.Profile, kindB, string(b.Conn.ID())}, "\x1f")

@@ -111,7 +111,7 @@ func (k *Keeper) Incoming(_ context.Context, r *request.Request, b *request.Bran
 	d.B.Identity = request.Header(res, "To")
 	if c, err := request.Addresses(res, "Contact"); err == nil && len(c) > 0 {
 		d.B.Contact = c[0].URI.String()
-		d.B.Bound = d.B.Bound || hidden(c[0].URI, b.Conn)
+		d.B.Bound = d.B.Bound || hidden(c[0].URI, b.Conn, b.Target.Trusted)
 	}
 	d.B.Routes = k.routesTo(res, d.seal)
 	if res.IsSuccess() && !d.Confirmed {
@@ -135,7 +135,7 @@ func (k *Keeper) form(r *request.Request, b *request.Branch, tag string) *Dialog
 	}
 	if c, err := request.Addresses(r.Original, "Contact"); err == nil && len(c) > 0 {
 		d.A.Contact = c[0].URI.String()
-		d.A.Bound = hidden(c[0].URI, r.Conn)
+		d.A.Bound = hidden(c[0].URI, r.Conn, direct(r))
 	}
 	d.A.Routes = routesOf(r.Original)
 	return d
@@ -178,8 +178,9 @@ func (k *Keeper) routesTo(res *sip.Response, seal string) []string {
 	return out
 }
 
-// hidden reports a Contact that does not name where its messages come from: NAT, or a browser's made-up host.
-func hidden(contact sip.Uri, conn request.Connection) bool {
+// hidden reports a Contact that does not name where its messages come from: a browser's made-up host, or an address behind
+// NAT. A peer without NAT before it may well name another host (RFC 3261 §12.1.1 asks for no more than a URI that works).
+func hidden(contact sip.Uri, conn request.Connection, withoutNAT bool) bool {
 	if conn == nil {
 		return false
 	}
@@ -188,7 +189,17 @@ func hidden(contact sip.Uri, conn request.Connection) bool {
 		return true
 	}
 	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.Unmap() != conn.Remote().Addr().WithZone("")
+	return !withoutNAT && err == nil && addr.Unmap() != conn.Remote().Addr().WithZone("")
+}
+
+// direct reports that no NAT stands before the sender: it knows the address that it sends from.
+func direct(r *request.Request) bool {
+	via := r.Original.Via()
+	if via == nil || r.Conn == nil {
+		return false
+	}
+	addr, err := netip.ParseAddr(strings.Trim(via.Host, "[]"))
+	return err == nil && addr.Unmap() == r.Conn.Remote().Addr().WithZone("")
 }
 
 // Finished implements request.Observer: early dialogs end with their branch.

@@ -66,6 +66,9 @@ func (b *branch) prepare(ctx context.Context) error {
 	b.base = request.Clone(b.x.r.Msg)
 	b.base.Recipient = *b.Target.URI.Clone()
 	b.base.Recipient.Headers = nil
+	if err := b.keepSecure(); err != nil {
+		return err
+	}
 	hops := uint32(70)
 	if h := b.base.MaxForwards(); h != nil {
 		hops = h.Val()
@@ -96,6 +99,24 @@ func (b *branch) prepare(ctx context.Context) error {
 	b.hops, err = b.x.f.resolver.Resolve(ctx, next)
 	if err != nil {
 		return errNoTarget(b.Target, err)
+	}
+	return nil
+}
+
+// keepSecure holds a request for a sips URI to TLS: its target becomes sips as well, and a connection without TLS does not
+// count as reachable (RFC 3261 §16.5, RFC 5630 §5.2).
+func (b *branch) keepSecure() error {
+	r := b.x.r
+	if r.InDialog || r.Original.Recipient.Scheme != "sips" {
+		return nil
+	}
+	if b.Target.Conn != nil && !b.Target.Conn.Transport().Secure() {
+		err := request.Fail(sip.StatusTemporarilyUnavailable, "Temporarily Unavailable", nil)
+		err.Headers = []sip.Header{sip.NewHeader("Warning", `380 proxy "SIPS Not Allowed"`)}
+		return err
+	}
+	if b.base.Recipient.Scheme == "sip" {
+		b.base.Recipient.Scheme = "sips"
 	}
 	return nil
 }

@@ -347,12 +347,17 @@ func (l *Layer) response(res *sip.Response) {
 	l.mu.Lock()
 	tx := l.clients[clientKey(request.ViaBranch(res), method)]
 	l.mu.Unlock()
-	if tx == nil {
-		// RFC 6026 §8.9: stray responses are dropped.
+	if tx == nil || !sameSender(tx.req.Via(), res.Via()) {
+		// RFC 6026 §8.9: stray responses are dropped, also those of our branch whose sender is not us (RFC 3261 §18.1.2).
 		l.log.Debug("stray response dropped", zap.String("call-id", request.CallID(res)), zap.Int("code", res.StatusCode))
 		return
 	}
 	tx.receive(res)
+}
+
+// sameSender reports that a response has the sent-by that its request had.
+func sameSender(ours, theirs *sip.ViaHeader) bool {
+	return theirs != nil && ours.Port == theirs.Port && strings.EqualFold(strings.Trim(ours.Host, "[]"), strings.Trim(theirs.Host, "[]"))
 }
 
 // clientKey follows RFC 3261 §17.1.3.
