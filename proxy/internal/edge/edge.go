@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -23,6 +24,7 @@ type Edge struct {
 	listeners []*listener
 	table     *table
 	sources   *sourceCount
+	turns     *turns
 
 	handler Handler
 	ctx     context.Context
@@ -33,12 +35,13 @@ type Edge struct {
 // listener is one bound socket.
 type listener struct {
 	Listener
-	edge   *Edge
-	addr   netip.AddrPort
-	sentBy string
-	packet *net.UDPConn
-	stream net.Listener
-	server *http.Server
+	edge    *Edge
+	addr    netip.AddrPort
+	sentBy  string
+	accepts *tls.Config // TLS for accepted connections
+	packet  *net.UDPConn
+	stream  net.Listener
+	server  *http.Server
 }
 
 // Bound tells where a listener really listens.
@@ -54,7 +57,7 @@ type Bound struct {
 func New(listeners []Listener, limits Limits, log *zap.Logger) (*Edge, error) {
 	e := &Edge{limits: limits.withDefaults(), log: log}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
-	e.table = newTable()
+	e.table, e.turns = newTable(), newTurns()
 	e.sources = newSourceCount(e.limits.Connections, e.limits.ConnectionsPerSource)
 	names := map[string]bool{}
 	for _, cfg := range listeners {
@@ -90,8 +93,11 @@ func (e *Edge) bind(cfg Listener) (*listener, error) {
 		_ = conn.SetReadBuffer(4 << 20)
 		l.packet, l.addr = conn, unmapped(conn.LocalAddr())
 	case request.TCP, request.TLS, request.WS, request.WSS:
-		if cfg.Transport.Secure() && cfg.TLS == nil {
-			return nil, errors.New("needs a TLS configuration")
+		if cfg.Transport.Secure() {
+			if cfg.TLS == nil {
+				return nil, errors.New("needs a TLS configuration")
+			}
+			l.accepts = e.turns.during(cfg.TLS, e.limits.Handshake)
 		}
 		ln, err := net.ListenTCP("tcp"+family, net.TCPAddrFromAddrPort(cfg.Address))
 		if err != nil {

@@ -108,7 +108,7 @@ func (l *listener) handshake(raw net.Conn) (net.Conn, error) {
 	}
 	ctx, cancel := context.WithTimeout(l.edge.ctx, l.edge.limits.Handshake)
 	defer cancel()
-	conn := tls.Server(raw, l.TLS)
+	conn := tls.Server(raw, l.accepts)
 	return conn, conn.HandshakeContext(ctx)
 }
 

@@ -4,14 +4,11 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"net"
 	"net/netip"
 	"strconv"
 	"sync"
-	"time"
 
 	"github.com/tandem-sbc/tandem/proxy/internal/request"
-	"go.uber.org/zap"
 )
 
 // tableConn is a connection that can be closed by the edge.
@@ -213,53 +210,4 @@ func (s *sourceCount) leave(a netip.Addr) {
 	if s.bySource[a]--; s.bySource[a] <= 0 {
 		delete(s.bySource, a)
 	}
-}
-
-// guardedListener refuses connections over the limits before anything is read from them.
-type guardedListener struct {
-	*net.TCPListener
-	sources *sourceCount
-	log     *zap.Logger
-	refused uint64
-}
-
-// acceptPause keeps a lack of file descriptors from becoming a lack of CPU.
-const acceptPause = 5 * time.Millisecond
-
-// Accept is called by one goroutine.
-func (g *guardedListener) Accept() (net.Conn, error) {
-	for {
-		c, err := g.TCPListener.AcceptTCP()
-		if err != nil {
-			// Running out of file descriptors passes; a closed listener does not.
-			//lint:ignore SA1019 there is no other way to tell that apart
-			if ne, ok := err.(net.Error); ok && ne.Temporary() {
-				time.Sleep(acceptPause)
-				continue
-			}
-			return nil, err
-		}
-		source := sourceOf(unmapped(c.RemoteAddr()).Addr())
-		if !g.sources.enter(source) {
-			_ = c.Close()
-			if g.refused++; g.refused&(g.refused-1) == 0 {
-				g.log.Warn("connections refused, too many", zap.Stringer("source", source), zap.Uint64("refused", g.refused))
-			}
-			continue
-		}
-		return &countedConn{TCPConn: c, leave: func() { g.sources.leave(source) }}, nil
-	}
-}
-
-// countedConn gives its place back when it is closed.
-type countedConn struct {
-	*net.TCPConn
-	once  sync.Once
-	leave func()
-}
-
-func (c *countedConn) Close() error {
-	err := c.TCPConn.Close()
-	c.once.Do(c.leave)
-	return err
 }

@@ -49,7 +49,7 @@ func (l *listener) webServer() *http.Server {
 func (l *listener) serveWeb() {
 	ln := l.stream
 	if l.Transport == request.WSS {
-		cfg := l.TLS.Clone()
+		cfg := l.accepts.Clone()
 		cfg.NextProtos = []string{"http/1.1"} // WebSocket needs HTTP/1.1
 		ln = tls.NewListener(ln, cfg)
 	}
