@@ -13,7 +13,7 @@ func TestStorm(t *testing.T) {
 	t.Parallel()
 	var out strings.Builder
 	r, err := run(options{
-		connections: 300, sources: 30, calls: 10, rate: 10, within: 2 * time.Second, ramp: 2 * time.Second, key: "ecdsa", resume: true,
+		connections: 300, sources: 30, calls: 10, rate: 10, within: time.Second, ramp: 2 * time.Second, key: "ecdsa", resume: true,
 		settle: 100 * time.Millisecond,
 	}, &out)
 	t.Log(out.String())

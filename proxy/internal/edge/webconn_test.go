@@ -70,13 +70,15 @@ func TestPings(t *testing.T) {
 	frame(t, dead, final|opText, message("dead", ""))
 	gone := box.next(t).conn
 	alive, r, _ := websocketTo(t, at[request.WSS], true, sipProtocol)
+	answering := make(chan struct{})
 	go func() {
+		defer close(answering)
 		for {
 			var head [2]byte
 			if _, err := io.ReadFull(r, head[:]); err != nil {
 				return
 			}
-			frame(t, alive, final|opPong, "")
+			_, _ = alive.Write([]byte{final | opPong, 0x80, 0, 0, 0, 0}) // until it is closed
 		}
 	}()
 	if c := <-box.closed; c.ID() != gone.ID() {
@@ -91,4 +93,5 @@ func TestPings(t *testing.T) {
 	box.next(t)
 	_ = alive.Close()
 	<-box.closed
+	<-answering
 }
