@@ -11,6 +11,12 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
+// Shorthand is a struct that may be written as a mapping or as one value.
+type Shorthand interface {
+	// UnmarshalShort sets the struct from the one value.
+	UnmarshalShort(text string) error
+}
+
 // decode puts node into v, a settable value, and records where it stands.
 func (d *Document) decode(node *yaml.Node, v reflect.Value, key string, depth int) {
 	if key != "" {
@@ -26,6 +32,12 @@ func (d *Document) decode(node *yaml.Node, v reflect.Value, key string, depth in
 	}
 	if t, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
 		d.decodeText(node, t, key)
+		return
+	}
+	if t, ok := v.Addr().Interface().(Shorthand); ok && node.Kind == yaml.ScalarNode && node.Tag != "!!null" {
+		if err := t.UnmarshalShort(node.Value); err != nil {
+			d.add(node.Line, key, err.Error())
+		}
 		return
 	}
 	switch v.Kind() {

@@ -140,36 +140,6 @@ func (a *App) pages() http.Handler {
 	return webphone.Handler(config)
 }
 
-func (a *App) openMedia(context.Context) (err error) {
-	m := a.settings.Media
-	if len(m.Nodes) == 0 {
-		a.log.Warn("no media nodes: SDP goes through as it is")
-		return nil
-	}
-	nodes := make([]ngclient.NodeConfig, 0, len(m.Nodes))
-	for _, n := range m.Nodes {
-		address, weight := settings.SplitNode(n)
-		nodes = append(nodes, ngclient.NodeConfig{Address: address, Weight: weight})
-	}
-	a.media, err = ngclient.New(ngclient.Config{
-		Nodes: nodes, Interval: time.Duration(m.Retransmit), Deadline: time.Duration(m.Timeout),
-		PingInterval: time.Duration(m.PingInterval), Log: telemetry.Slog(a.log.Named("media")),
-	})
-	if err != nil {
-		return err
-	}
-	a.closers = append(a.closers, a.media.Close)
-	profiles, err := compileProfiles(a.settings)
-	if err != nil {
-		return err
-	}
-	a.bridge = bridge.New(bridge.Config{
-		Media: a.media, Profiles: profiles, MaxCalls: m.MaxCalls, Timeout: time.Duration(m.Timeout), Log: a.log.Named("bridge"),
-	})
-	a.onClose(a.bridge.Close)
-	return nil
-}
-
 func (a *App) openTable(ctx context.Context) error {
 	a.table = location.NewTable(a.db, a.log.Named("location"))
 	if err := a.table.Start(ctx); err != nil {
@@ -225,6 +195,7 @@ func (a *App) openChain(ctx context.Context) error {
 		steps.Bridge = a.bridge
 	}
 	c = chain.New(steps)
+	a.serveMedia()
 	a.layer.Start(c, func(conn request.Connection) {
 		a.table.ConnectionClosed(string(conn.ID()))
 		register.ConnectionClosed(conn.ID())

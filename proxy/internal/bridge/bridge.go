@@ -11,7 +11,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
@@ -27,6 +29,8 @@ type Media interface {
 	Offer(ctx context.Context, req *ng.Request) (*ng.SDPReply, error)
 	Answer(ctx context.Context, req *ng.Request) (*ng.SDPReply, error)
 	Delete(ctx context.Context, req *ng.Request) (*ng.CallReply, error)
+	// ReleaseCall takes a call from its daemon: the next offer goes to another one.
+	ReleaseCall(callID string)
 }
 
 const (
@@ -40,19 +44,30 @@ const (
 
 // Config is what the step needs.
 type Config struct {
-	Media    Media
-	Profiles map[string]*Profile
-	MaxCalls int           // calls with media at the same time
-	Timeout  time.Duration // of one command
-	Log      *zap.Logger
+	Policy
+	Media Media
+	Log   *zap.Logger
+}
+
+// Policy is what may change while calls run.
+type Policy struct {
+	Profiles       map[string]*Profile
+	MaxCalls       int           // calls with media at the same time
+	Timeout        time.Duration // of one command
+	MovesPerSecond int           // of calls that move to another daemon; default 500
 }
 
 // Step attaches an observer to each request that may carry SDP or end a call.
 type Step struct {
-	Config
-	stop    chan struct{}
-	deletes chan struct{} // a slot for each delete that runs
-	wg      sync.WaitGroup
+	Media      Media
+	Log        *zap.Logger
+	policy     atomic.Pointer[Policy]
+	signalling Signalling // nil before Serve
+	mover      mover
+	seed       maphash.Seed
+	stop       chan struct{}
+	deletes    chan struct{} // a slot for each delete that runs
+	wg         sync.WaitGroup
 
 	mu    sync.Mutex
 	calls map[string]*call
@@ -60,9 +75,19 @@ type Step struct {
 
 // New returns the step; Close ends it.
 func New(c Config) *Step {
-	s := &Step{Config: c, stop: make(chan struct{}), deletes: make(chan struct{}, maxDeletes), calls: make(map[string]*call)}
+	s := &Step{Media: c.Media, Log: c.Log, mover: mover{wake: make(chan struct{}, 1)}, seed: maphash.MakeSeed(),
+		stop: make(chan struct{}), deletes: make(chan struct{}, maxDeletes), calls: make(map[string]*call)}
+	s.Configure(c.Policy)
 	s.wg.Go(s.sweep)
 	return s
+}
+
+// Configure changes the policy for what comes from now on.
+func (s *Step) Configure(p Policy) {
+	if p.MovesPerSecond <= 0 {
+		p.MovesPerSecond = 500
+	}
+	s.policy.Store(&p)
 }
 
 // Close waits for running deletes.
@@ -89,13 +114,19 @@ func (s *Step) Handle(_ context.Context, r *request.Request) (request.Verdict, e
 
 // call is what is known of the media of one Call-ID.
 type call struct {
-	id     string
+	id     string    // to the daemon
+	sip    string    // its Call-ID
+	caller string    // tag of who began it; empty if that is not known any more
 	used   time.Time // guarded by Step.mu
 	asked  bool      // the daemon has got an offer
 	ended  bool      // delete was sent; written under Step.mu
 	late   map[string]*lateOffer
 	agreed *agreement
 	gone   chan struct{} // closed when the delete is done
+
+	origins map[string]origin // what the sides have been told, by tag
+	moved   bool              // the call has been on another daemon before
+	move    *move             // on its way to another one; nil if it is not
 }
 
 // lateOffer is an offer in a response, whose answer comes in ACK or PRACK.
@@ -144,10 +175,10 @@ func (s *Step) enter(id string) (*call, error) {
 	defer s.mu.Unlock()
 	c := s.calls[id]
 	if c == nil {
-		if len(s.calls) >= s.MaxCalls {
+		if len(s.calls) >= s.policy.Load().MaxCalls {
 			return nil, errTooManyCalls
 		}
-		c = &call{id: id, late: make(map[string]*lateOffer)}
+		c = &call{id: id, sip: id, late: make(map[string]*lateOffer)}
 		s.calls[id] = c
 	}
 	c.used = time.Now()
@@ -174,7 +205,7 @@ func (s *Step) sweep() {
 }
 
 func (s *Step) profile(name string) (*Profile, error) {
-	p := s.Profiles[name]
+	p := s.policy.Load().Profiles[name]
 	if p == nil {
 		return nil, fmt.Errorf("%w %q", errNoProfile, name)
 	}
@@ -242,7 +273,7 @@ func (s *Step) revive(ctx context.Context, c *call) error {
 func (s *Step) delete(r *request.Request, req *ng.Request, done func()) {
 	run := func() {
 		defer done()
-		ctx, cancel := context.WithTimeout(context.Background(), s.Timeout)
+		ctx, cancel := context.WithTimeout(context.Background(), s.policy.Load().Timeout)
 		defer cancel()
 		if _, err := s.Media.Delete(ctx, req); err != nil && !errors.Is(err, ngclient.ErrClosed) {
 			r.Log.Warn("media not deleted", zap.String("via-branch", req.ViaBranch), zap.Error(err))

@@ -28,6 +28,8 @@ type daemon struct {
 	asked []ng.Request
 	fail  map[ng.Command]error
 	hold  chan struct{} // deletes wait for it if not nil
+
+	released []string
 }
 
 func (d *daemon) ask(command ng.Command, req *ng.Request) (*ng.SDPReply, error) {
@@ -63,6 +65,12 @@ func (d *daemon) Delete(ctx context.Context, req *ng.Request) (*ng.CallReply, er
 	}
 	_, err := d.ask(ng.CommandDelete, req)
 	return &ng.CallReply{}, err
+}
+
+func (d *daemon) ReleaseCall(callID string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.released = append(d.released, callID)
 }
 
 // lines describes the commands: what it is, whose SDP to whom, and the profile.
@@ -103,7 +111,7 @@ func newFixture(t *testing.T) *fixture {
 		require.NoError(t, err)
 		profiles[name] = p
 	}
-	f.step = New(Config{Media: f.daemon, Profiles: profiles, MaxCalls: 3, Timeout: time.Second, Log: zap.NewNop()})
+	f.step = New(Config{Media: f.daemon, Policy: Policy{Profiles: profiles, MaxCalls: 3, Timeout: time.Second}, Log: zap.NewNop()})
 	t.Cleanup(f.step.Close)
 	return f
 }

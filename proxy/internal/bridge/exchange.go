@@ -2,12 +2,14 @@ package bridge
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 
 	"github.com/emiago/sipgo/sip"
 	"go.uber.org/zap"
 
 	ng "github.com/tandem-sbc/tandem/ng-protocol"
+	"github.com/tandem-sbc/tandem/ng-protocol/ngclient"
 	"github.com/tandem-sbc/tandem/proxy/internal/request"
 )
 
@@ -77,6 +79,9 @@ func (e *exchange) Outgoing(ctx context.Context, r *request.Request, b *request.
 	if err != nil {
 		return err
 	}
+	if c := e.step.find(r.CallID()); c != nil {
+		out = c.stamp(e.step.seed, r.ToTag(), out)
+	}
 	replaceSDP(b.Msg, p, out, receiver.sdpOnly)
 	return nil
 }
@@ -94,6 +99,9 @@ func (e *exchange) offer(ctx context.Context, r *request.Request, b *request.Bra
 		if err := e.step.revive(ctx, c); err != nil {
 			return "", refused(err)
 		}
+	}
+	if !r.InDialog {
+		c.caller = r.FromTag()
 	}
 	req := receiver.request(ng.CommandOffer, sender)
 	req.CallID, req.FromTag, req.ToTag = c.id, r.FromTag(), r.ToTag()
@@ -228,12 +236,18 @@ func (e *exchange) reply(ctx context.Context, r *request.Request, b *request.Bra
 	req.ReceivedFrom = remote(b)
 	c.asked = true
 	got, err := call(ctx, req)
+	if err != nil && state.offer != "" && !r.InDialog && lost(err) {
+		got, err = e.replace(ctx, r, b, state, req, c)
+	}
 	if err != nil {
 		return "", err
 	}
 	out := got.SDP
-	if last != nil && last.in == sdp {
+	switch {
+	case last != nil && last.in == sdp:
 		out = last.out // the daemon knows it is final; the caller sees no change
+	case r.Conn != nil: // else it is the answer to a re-INVITE of ours and goes to nobody
+		out = c.stamp(e.step.seed, r.FromTag(), out)
 	}
 	if last != nil || len(state.replies) < maxReplies {
 		state.replies[tag] = &reply{res.StatusCode, sdp, out}
@@ -246,6 +260,35 @@ func (e *exchange) reply(ctx context.Context, r *request.Request, b *request.Bra
 		c.late[tag] = &lateOffer{offer: side, answerer: r.Profile}
 	}
 	return out, nil
+}
+
+// lost reports an error that says that the daemon, and with it the call's media, is gone.
+func lost(err error) bool {
+	return errors.Is(err, ngclient.ErrTimeout) || errors.Is(err, ngclient.ErrRefused) || errors.Is(err, ngclient.ErrReleased) ||
+		errors.Is(err, ng.ReasonUnknownCallID)
+}
+
+// replace brings a call whose daemon was lost between offer and answer to another one. The callee has the old one's ports
+// still: the call moves as soon as it is confirmed.
+func (e *exchange) replace(ctx context.Context, r *request.Request, b *request.Branch, state *branch, answer *ng.Request, c *call) (*ng.SDPReply, error) {
+	sender, err := e.step.profile(r.Profile)
+	if err != nil {
+		return nil, err
+	}
+	receiver, err := e.step.profile(b.Target.Profile)
+	if err != nil {
+		return nil, err
+	}
+	e.step.Media.ReleaseCall(c.id)
+	if _, err := e.offer(ctx, r, b, sender, receiver, state.offer); err != nil {
+		return nil, err
+	}
+	got, err := e.step.Media.Answer(ctx, answer)
+	if err == nil {
+		r.Log.Info("media daemon lost in call setup, another one taken")
+		e.step.Move(c.id)
+	}
+	return got, err
 }
 
 // Finished implements request.Observer: what a failed request has told the
@@ -264,7 +307,10 @@ func (e *exchange) Finished(ctx context.Context, r *request.Request, b *request.
 	}
 	switch {
 	case r.InDialog:
-		// 481 and 408 mean that there is no call to go back to.
+		// 481 and 408 mean that there is no call to go back to; a call that moves has agreed on nothing yet.
+		if c.move != nil && !c.move.renewed {
+			return
+		}
 		if state.offer != "" && o.Code != sip.StatusCallTransactionDoesNotExists && o.Code != sip.StatusRequestTimeout {
 			e.rollback(ctx, r, c)
 		}

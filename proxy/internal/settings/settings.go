@@ -60,15 +60,6 @@ type Auth struct {
 	Algorithms []string `yaml:"algorithms"` // in the order in which they are offered
 }
 
-// Media is how media daemons are reached over the ng protocol.
-type Media struct {
-	Nodes        []string      `yaml:"nodes"`         // udp:host:port[=weight]
-	Timeout      conf.Duration `yaml:"timeout"`       // one command, over all tries and nodes
-	Retransmit   conf.Duration `yaml:"retransmit"`    // wait before a command is sent again
-	PingInterval conf.Duration `yaml:"ping_interval"` // health check of each node
-	MaxCalls     int           `yaml:"max_calls"`     // calls with media at the same time
-}
-
 // Profile is what one side of a call speaks: the ng flags towards it.
 type Profile struct {
 	Flags     string `yaml:"flags"`     // rtpengine's own words
@@ -138,15 +129,10 @@ func Default() Settings {
 	return Settings{
 		Auth:      Auth{Algorithms: []string{"SHA-256", "MD5"}},
 		Registrar: defaultRegistrar(),
-		Media: Media{
-			Timeout:      conf.Duration(3 * time.Second),
-			Retransmit:   conf.Duration(500 * time.Millisecond),
-			PingInterval: conf.Duration(5 * time.Second),
-			MaxCalls:     20000,
-		},
-		Resolver: defaultResolver(),
-		Storage:  Storage{Path: "var/proxy.db"},
-		TLS:      defaultTLS(),
+		Media:     defaultMedia(),
+		Resolver:  defaultResolver(),
+		Storage:   Storage{Path: "var/proxy.db"},
+		TLS:       defaultTLS(),
 		Limits: Limits{
 			Connections:          20000,
 			ConnectionsPerSource: 1000,

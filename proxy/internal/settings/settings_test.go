@@ -73,6 +73,8 @@ func TestFaults(t *testing.T) {
 			"routes[0].from[0]|routes[0].domain|routes[0].pattern: prefix and|routes[0].pattern: error parsing|routes[0].strip|routes[0].add|routes[0].to|routes[1].to: the URI must have no user|routes[2].to"},
 		{smallest + "media:\n  nodes: [\"tcp:a:1\", \"udp:a\", \"udp:a:1=x\"]\n  timeout: 1ms\n  max_calls: 0",
 			"5: media.nodes[0]|5: media.nodes[1]|5: media.nodes[2]: \"udp:a:1=x\": the weight|6: media.timeout|7: media.max_calls"},
+		{smallest + "media:\n  nodes:\n    - {address: \"udp:a:1\", weight: 1001}\n    - udp:a:1\n    - {address: \"udp:b:1\", interfaces: {x: y}}",
+			`6: media.nodes[0]: the weight must be|7: media.nodes[1]: "udp:a:1" is listed twice|8: media.nodes[2].interfaces.x: no profile`},
 		{smallest + "storage: {path: \"\"}\ntls: {certificate: x, local_ca: \"\"}\nweb: {demo: true}",
 			"4: storage.path: missing|5: tls: certificate and key|6: web.demo_users: demo needs"},
 		{smallest + "web: {demo: true, demo_users: [eve]}", `web.demo_users[0]: "eve" is no user`},
@@ -129,10 +131,20 @@ func TestDomains(t *testing.T) {
 	}
 }
 
-func TestSplitNode(t *testing.T) {
-	address, weight := SplitNode("udp:[::1]:2223=0")
-	require.Equal(t, "[::1]:2223", address)
-	require.Equal(t, 0, weight)
-	_, weight = SplitNode("udp:h:1")
-	require.Equal(t, 1, weight)
+func TestNodes(t *testing.T) {
+	s, err := Load(write(t, smallest+`
+profiles: {sip: {interface: in}}
+media:
+  nodes:
+    - "udp:[::1]:2223=0"
+    - udp:h:1
+    - {address: "udp:a:2223", weight: 3, interfaces: {in: lan}}
+  reanchor: {after: 1s}
+`))
+	require.NoError(t, err)
+	n := s.Media.Nodes
+	require.Equal(t, "[::1]:2223", n[0].HostPort())
+	require.Equal(t, []int{0, 1, 3}, []int{n[0].Share(), n[1].Share(), n[2].Share()})
+	require.Equal(t, map[string]string{"in": "lan"}, n[2].Interfaces)
+	require.Equal(t, 500, s.Media.Reanchor.CallsPerSecond)
 }

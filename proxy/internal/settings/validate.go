@@ -3,11 +3,9 @@ package settings
 import (
 	"encoding/hex"
 	"fmt"
-	"net"
 	"net/netip"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -146,52 +144,6 @@ func within(doc *conf.Document, key string, value, low, high int) {
 	if value < low || value > high {
 		doc.Fault(key, "%d is not from %d to %d", value, low, high)
 	}
-}
-
-func (s *Settings) validateMedia(doc *conf.Document) {
-	for i, n := range s.Media.Nodes {
-		if err := validateNode(n); err != nil {
-			doc.Fault(fmt.Sprintf("media.nodes[%d]", i), "%v", err)
-		}
-	}
-	for key, d := range map[string]conf.Duration{
-		"media.timeout": s.Media.Timeout, "media.retransmit": s.Media.Retransmit, "media.ping_interval": s.Media.PingInterval,
-	} {
-		if t := time.Duration(d); t < 10*time.Millisecond || t > time.Minute {
-			doc.Fault(key, "must be from 10ms to 1m")
-		}
-	}
-	within(doc, "media.max_calls", s.Media.MaxCalls, 1, 1_000_000)
-}
-
-// validateNode checks udp:host:port[=weight].
-func validateNode(node string) error {
-	address, weight, weighted := strings.Cut(node, "=")
-	if weighted {
-		if n, err := strconv.Atoi(weight); err != nil || n < 0 || n > 1000 {
-			return fmt.Errorf("%q: the weight must be 0 to 1000", node)
-		}
-	}
-	hostport, ok := strings.CutPrefix(address, "udp:")
-	if !ok {
-		return fmt.Errorf("%q is not like udp:host:port[=weight]", node)
-	}
-	host, port, err := net.SplitHostPort(hostport)
-	if n, perr := strconv.ParseUint(port, 10, 16); err != nil || perr != nil || n == 0 || !validHost(host) {
-		return fmt.Errorf("%q is not like udp:host:port[=weight]", node)
-	}
-	return nil
-}
-
-// SplitNode splits a validated udp:host:port[=weight] into the address and the
-// weight, 1 if it is not given.
-func SplitNode(node string) (address string, weight int) {
-	address, text, weighted := strings.Cut(strings.TrimPrefix(node, "udp:"), "=")
-	if !weighted {
-		return address, 1
-	}
-	weight, _ = strconv.Atoi(text)
-	return address, weight
 }
 
 func (s *Settings) validateRest(doc *conf.Document) {
