@@ -2,7 +2,7 @@
 # CONTRIBUTING.md says more.
 
 .DEFAULT_GOAL := build
-.PHONY: build webphone generate run test unit race integration engines bench microbench lint fuzz fuzz-long fuzz-calls soak soak-engines check clean
+.PHONY: build webphone generate run test unit race integration engines nodes bench microbench lint fuzz fuzz-long fuzz-calls soak soak-engines check clean
 
 export CGO_ENABLED ?= 0
 STATICCHECK := bin/staticcheck
@@ -67,6 +67,10 @@ engines: build
 		echo "engine $$engine"; \
 		EXAM_MEDIAD=$(CURDIR)/bin/mediad-$$engine go test -p 1 -tags integration -count=1 -timeout 12m $(ENGINE_EXAMS) || exit 1; \
 	done
+
+# One of two media daemons killed 200 times under load, with mediad, rtpengine and one of each; about an hour.
+nodes: build
+	NODES_ROUNDS=200 NODES_CALLS=60 go test -tags integration -count=1 -v -timeout 2h -run UnderLoad ./integration/nodes
 
 # The eBPF programs are committed as objects; whoever changes their sources needs
 # clang and libbpf-dev.

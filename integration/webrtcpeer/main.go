@@ -8,7 +8,7 @@
 //
 //	{"event":"registered"} {"event":"incoming"} {"event":"connected"}
 //	{"event":"media","frequency":440,"packets":50,"lost":0,"ice":"connected"}
-//	{"event":"ended","reason":"..."} {"event":"error","reason":"..."}
+//	{"event":"reinvited"} {"event":"ended","reason":"..."} {"event":"error","reason":"..."}
 //
 // "webrtcpeer get URL" and "webrtcpeer post URL BODY" are small HTTP clients
 // for the control interface of a phone that lives in a namespace.
@@ -41,6 +41,7 @@ func main() {
 	flag.StringVar(&cfg.call, "call", "", "user to call; empty waits to be called")
 	flag.DurationVar(&cfg.hold, "talk", 6*time.Second, "time to talk before BYE")
 	flag.DurationVar(&cfg.wait, "wait", 30*time.Second, "time to wait for the call to be set up")
+	flag.DurationVar(&cfg.every, "every", time.Second, "time between reports of media")
 	flag.Float64Var(&cfg.tone, "tone", 1000, "frequency sent, Hz")
 	flag.BoolVar(&cfg.waitBye, "wait-bye", false, "leave ending the call to the other side")
 	flag.Parse()
@@ -56,7 +57,7 @@ func main() {
 
 type config struct {
 	url, domain, user, password, call string
-	hold, wait                        time.Duration
+	hold, wait, every                 time.Duration
 	tone                              float64
 	waitBye                           bool
 }
@@ -98,7 +99,7 @@ func run(ctx context.Context, cfg config, out *reporter) error {
 	if err != nil {
 		return err
 	}
-	defer med.close()
+	defer func() { med.close() }()
 
 	setup, cancel := context.WithTimeout(ctx, cfg.wait)
 	defer cancel()
@@ -113,7 +114,7 @@ func run(ctx context.Context, cfg config, out *reporter) error {
 	out.emit(event{Event: "connected", SDP: med.remoteSDP()})
 
 	talk := time.After(cfg.hold)
-	tick := time.NewTicker(time.Second)
+	tick := time.NewTicker(cfg.every)
 	defer tick.Stop()
 	for {
 		select {
@@ -124,6 +125,14 @@ func run(ctx context.Context, cfg config, out *reporter) error {
 			out.emit(med.report())
 			out.emit(event{Event: "ended", Reason: "remote BYE"})
 			return nil
+		case msg := <-ua.in:
+			if renewed, err := ua.reinvited(ctx, msg, med); err != nil {
+				return err
+			} else if renewed != nil {
+				med.close()
+				med = renewed
+				out.emit(event{Event: "reinvited", SDP: med.remoteSDP()})
+			}
 		case <-tick.C:
 			out.emit(med.report())
 		case <-talk:

@@ -320,6 +320,40 @@ func (ua *userAgent) answer(ctx context.Context, med *mediaSession, out *reporte
 	}
 }
 
+// reinvited answers a re-INVITE with an offer. A peer with another certificate is
+// another DTLS association (RFC 8842 §5.1), which pion has by another peer
+// connection only; that is returned. A browser does the same inside.
+func (ua *userAgent) reinvited(ctx context.Context, msg sip.Message, med *mediaSession) (*mediaSession, error) {
+	req, ok := msg.(*sip.Request)
+	if !ok || req.Method != sip.INVITE || !strings.Contains(req.To().Value(), ";tag=") {
+		return nil, nil
+	}
+	offer := string(req.Body())
+	if fingerprint(offer) == fingerprint(med.remoteSDP()) {
+		ua.send(reply(req, 488, "Not Acceptable Here", "", "", ""))
+		return nil, errors.New("re-INVITE that changes nothing about DTLS")
+	}
+	renewed, err := newMedia(ua.cfg.tone)
+	if err != nil {
+		return nil, err
+	}
+	body, err := renewed.answerTo(ctx, offer)
+	if err != nil {
+		ua.send(reply(req, 488, "Not Acceptable Here", "", "", ""))
+		renewed.close()
+		return nil, fmt.Errorf("re-INVITE: %w", err)
+	}
+	ua.send(reply(req, 200, "OK", "", ua.contact(), body))
+	return renewed, nil
+}
+
+// fingerprint is the first one of a description.
+func fingerprint(sdp string) string {
+	_, rest, _ := strings.Cut(sdp, "a=fingerprint:")
+	value, _, _ := strings.Cut(rest, "\r\n")
+	return value
+}
+
 func (ua *userAgent) inDialog(method string, cseq int) string {
 	d := &ua.dialog
 	var extra strings.Builder

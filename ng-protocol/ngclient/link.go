@@ -80,6 +80,13 @@ func (l *link) write(message []byte) error {
 	return err
 }
 
+// send sends a command whose reply nobody waits for.
+func (l *link) send(cookie string, req *ng.Request, format ng.Format) {
+	if body, err := ng.EncodeRequest(req, format); err == nil {
+		_, _ = l.conn.Write(append([]byte(cookie+" "), body...))
+	}
+}
+
 func (l *link) enter(cookie string) (*waiter, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -252,15 +252,11 @@ func (n *Node) ended(ctx context.Context, err error) error {
 
 // post sends one datagram and does not wait for the reply.
 func (n *Node) post(req *ng.Request) {
-	body, err := ng.EncodeRequest(req, n.client.cfg.Format)
-	if err != nil {
-		return
-	}
 	n.mu.Lock()
 	l := n.link
 	n.mu.Unlock()
 	if l != nil {
-		l.conn.Write(append([]byte(n.client.cookies.next()+" "), body...))
+		l.send(n.client.cookies.next(), req, n.client.cfg.Format)
 	}
 }
 
@@ -337,16 +333,30 @@ func (n *Node) recover() {
 	n.mu.Lock()
 	back := !n.disabled.IsZero()
 	n.disabled, n.silent, n.told = time.Time{}, time.Time{}, false
-	orphans := n.orphans
-	n.orphans = nil
+	orphans := make([]string, 0, len(n.orphans))
+	for id := range n.orphans {
+		orphans = append(orphans, id)
+	}
 	n.mu.Unlock()
 	if back {
 		n.client.log.Info("ng node is back", slog.String("node", n.address))
 	}
-	now := 0
-	for id := range orphans {
-		n.post(&ng.Request{Command: ng.CommandDelete, CallID: id, DeleteDelay: &now})
+	for _, id := range orphans {
+		n.disown(id)
 	}
+}
+
+// disown deletes a call if the node has not got it anew; an offer of adopt's is
+// then behind the delete.
+func (n *Node) disown(callID string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if _, still := n.orphans[callID]; !still || n.link == nil {
+		return
+	}
+	delete(n.orphans, callID)
+	now := 0
+	n.link.send(n.client.cookies.next(), &ng.Request{Command: ng.CommandDelete, CallID: callID, DeleteDelay: &now}, n.client.cfg.Format)
 }
 
 // watch pings the node until the client closes. A node that failed is pinged over

@@ -190,6 +190,9 @@ func (e *exchange) Incoming(ctx context.Context, r *request.Request, b *request.
 		// Without SDP the caller gives the call up by itself; with the
 		// callee's own it would hear nothing and learn inner addresses.
 		r.Log.Warn("media answer failed", zap.Int("code", res.StatusCode), zap.Error(err))
+		if c := e.step.find(r.CallID()); r.Conn == nil && c != nil && c.move != nil {
+			c.move.failed = err
+		}
 		dropBody(res)
 		return nil
 	}

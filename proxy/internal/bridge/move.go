@@ -125,6 +125,7 @@ type move struct {
 	began    time.Time
 	from, to string // tags: in whose name and to whom the re-INVITE is
 	renewed  bool   // the first side has agreed with the new daemon; its SDP is the second one's offer
+	failed   error  // of the daemon, with the answer to the re-INVITE under way
 	tries    int
 }
 
@@ -181,7 +182,16 @@ func (m *move) answered(ctx context.Context, code int, after time.Duration) {
 	if !m.current() {
 		return
 	}
+	failed := m.failed
+	m.failed = nil
 	switch {
+	case code < 300 && failed != nil: // another daemon, from the beginning
+		if lost(failed) {
+			m.step.Media.ReleaseCall(m.call.id)
+		}
+		m.renewed = false
+		m.tries++
+		m.again(failAgain << min(m.tries-1, 3))
 	case code < 300 && m.renewed:
 		m.call.move = nil
 		m.log.Info("media moved", zap.Duration("after", time.Since(m.began).Round(time.Millisecond)))
