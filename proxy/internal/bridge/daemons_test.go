@@ -57,7 +57,7 @@ func forEachDaemon(t *testing.T, f func(t *testing.T, f *fixture, client *ngclie
 			require.Eventually(t, func() bool { return client.Ping(t.Context()) == nil }, 10*time.Second, 50*time.Millisecond)
 			fixture := newFixture(t)
 			fixture.step.Media = client
-			for _, p := range fixture.step.Profiles {
+			for _, p := range fixture.step.policy.Load().Profiles {
 				p.iface = ""
 			}
 			f(t, fixture, client)
