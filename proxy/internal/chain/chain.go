@@ -10,9 +10,9 @@ import (
 	"go.uber.org/zap"
 )
 
-// Steps are the stages; Auth, Registrar, Route and Bridge may be nil.
+// Steps are the stages; all but Screen, Dialog and Forward may be nil.
 type Steps struct {
-	Screen, Dialog, Auth, Registrar, Route, Bridge, Forward request.Step
+	Screen, Reveal, Dialog, Auth, Registrar, Route, Bridge, Hide, Forward request.Step
 }
 
 // Chain runs requests through the steps. It implements transaction.User.
@@ -22,16 +22,16 @@ type Chain struct {
 
 // New compiles the order:
 //
-//	every request:        screen → dialog
-//	within a dialog:        → bridge → forward
-//	REGISTER:               → auth → registrar
-//	anything else:          → auth → route → bridge → forward
+//	every request:        screen
+//	within a dialog:        → reveal → dialog → bridge → hide → forward
+//	REGISTER:               → dialog → auth → registrar
+//	anything else:          → reveal → dialog → auth → route → bridge → hide → forward
 func New(s Steps) *Chain {
 	return &Chain{
-		within:   list(s.Screen, s.Dialog, s.Bridge, s.Forward),
+		within:   list(s.Screen, s.Reveal, s.Dialog, s.Bridge, s.Hide, s.Forward),
 		register: list(s.Screen, s.Dialog, s.Auth, s.Registrar),
-		outside:  list(s.Screen, s.Dialog, s.Auth, s.Route, s.Bridge, s.Forward),
-		resume:   list(s.Bridge, s.Forward),
+		outside:  list(s.Screen, s.Reveal, s.Dialog, s.Auth, s.Route, s.Bridge, s.Hide, s.Forward),
+		resume:   list(s.Bridge, s.Hide, s.Forward),
 	}
 }
 

@@ -157,6 +157,10 @@ type Branch struct {
 	Conn Connection
 	// State is kept by forward.
 	State BranchState
+	// Recorded are our Record-Route values of this copy, topmost first: one, or two where transport or listener change.
+	Recorded []string
+	// Record, set by an Outgoing observer, says what is sent in place of Recorded.
+	Record func(recorded []string) []string
 }
 
 // Outcome is how a branch ended.
