@@ -99,6 +99,7 @@ func law() []rule {
 		{packages: "proxy/internal/forward", may: append([]string{"proxy/internal/resolve", "proxy/internal/transaction"}, step...)},
 		{packages: "proxy/internal/location", may: leaves},
 		{packages: "proxy/internal/resolve", may: []string{"proxy/internal/request", "pkg/..."}},
+		{packages: "proxy/internal/uac", may: append([]string{"proxy/internal/transaction"}, step...)},
 		{packages: "proxy/internal/transaction", may: []string{"proxy/internal/request", "pkg/..."}},
 		{packages: "proxy/internal/store/...", may: []string{
 			"proxy/internal/store", "proxy/internal/location", "proxy/internal/auth", "proxy/internal/route", "pkg/...",

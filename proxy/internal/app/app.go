@@ -22,21 +22,19 @@ import (
 	"github.com/tandem-sbc/tandem/proxy/internal/forward"
 	"github.com/tandem-sbc/tandem/proxy/internal/location"
 	"github.com/tandem-sbc/tandem/proxy/internal/request"
-	"github.com/tandem-sbc/tandem/proxy/internal/resolve"
 	"github.com/tandem-sbc/tandem/proxy/internal/route"
 	"github.com/tandem-sbc/tandem/proxy/internal/screen"
 	"github.com/tandem-sbc/tandem/proxy/internal/settings"
 	"github.com/tandem-sbc/tandem/proxy/internal/store/sqlite"
 	"github.com/tandem-sbc/tandem/proxy/internal/transaction"
+	"github.com/tandem-sbc/tandem/proxy/internal/trunk"
+	"github.com/tandem-sbc/tandem/proxy/internal/uac"
 	"github.com/tandem-sbc/tandem/proxy/internal/webphone"
 )
 
 // usedNonces is how many used nonces are remembered: at 5 minutes' life and a
 // refresh a user every 5 minutes, that many users.
 const usedNonces = 100_000
-
-// avoidHop is how long a next hop that failed is tried last.
-const avoidHop = 30 * time.Second
 
 // grace is how long a call outlives its browser's connection. JsSIP connects
 // again after 2 s and has registered some 300 ms later.
@@ -56,6 +54,7 @@ type App struct {
 	table  *location.Table
 	layer  *transaction.Layer
 	keeper *dialog.Keeper
+	trunks *trunk.Trunks
 }
 
 // Start builds and starts a proxy. On error nothing is left running.
@@ -180,22 +179,23 @@ func (a *App) openChain(ctx context.Context) error {
 	if s.Registrar.Upstream != "" {
 		authentication.Registered = register.Registered
 	}
-	hiding, err := a.newHiding(ctx)
-	if err != nil {
+	resolver := newResolver(s)
+	a.trunks = trunk.New(a.log.Named("trunk"))
+	if err := a.trunks.Configure(trunkConfigs(s, trunks)); err != nil {
 		return err
 	}
 	steps := chain.Steps{
-		Reveal:    hiding.Reveal(),
-		Hide:      hiding.Hide(),
 		Screen:    screen.NewStep(screening),
 		Dialog:    a.keeper,
 		Auth:      auth.New(authentication),
 		Registrar: register,
+		Trunks:    a.trunks,
 		Route: route.New(route.Config{
 			Table: a.table, Domains: domains, Users: existing{accounts}, Connections: a.edge, Rules: rulesOf(s),
+			Trunks:   a.trunks,
 			Upstream: a.upstreamTargets(),
 		}),
-		Forward: forward.New(forward.Config{}, a.layer, a.edge, resolve.New(resolve.System{}, avoidHop)),
+		Forward: forward.New(forward.Config{Challenges: a.trunks}, a.layer, a.edge, resolver),
 	}
 	if a.bridge != nil {
 		steps.Bridge = a.bridge
@@ -208,9 +208,11 @@ func (a *App) openChain(ctx context.Context) error {
 		a.keeper.Lost(conn)
 	})
 	a.edge.Serve(a.layer)
+	a.trunks.Start(sender{uac.New(a.layer, a.edge, resolver)})
 	// No more messages come in before the calls' work ends, and that ends
 	// before the parts that it uses.
 	a.onClose(func() {
+		a.trunks.Close()
 		a.keeper.Close()
 		a.edge.Close()
 		a.layer.Close()

@@ -7,8 +7,6 @@ import (
 	"regexp"
 	"time"
 
-	"github.com/emiago/sipgo/sip"
-
 	"github.com/tandem-sbc/tandem/pkg/conf"
 	"github.com/tandem-sbc/tandem/proxy/internal/auth"
 	"github.com/tandem-sbc/tandem/proxy/internal/bridge"
@@ -20,7 +18,7 @@ import (
 // Load reads and checks a configuration file, with everything that can be known
 // without starting.
 func Load(path string) (*settings.Settings, error) {
-	return settings.Load(path, checkProfiles, checkCertificates)
+	return settings.Load(path, checkProfiles, checkCertificates, checkConditions)
 }
 
 func checkProfiles(s *settings.Settings, doc *conf.Document) {
@@ -104,6 +102,9 @@ func rulesOf(s *settings.Settings) []route.Rule {
 				rule.Trunks = append(rule.Trunks, from)
 			}
 		}
+		if r.When != "" {
+			rule.When, _ = route.Compile(r.When) // validated with the file
+		}
 		if r.Pattern != "" {
 			rule.Pattern = regexp.MustCompile(`\A(?:` + r.Pattern + `)\z`)
 		}
@@ -113,13 +114,11 @@ func rulesOf(s *settings.Settings) []route.Rule {
 		case settings.ToReject:
 			rule.Action = route.ActionReject
 		default:
-			rule.Action = route.ActionSend
-			// Validated with the file; a URI that cannot be read leads nowhere.
-			to := r.To[0]
-			if t := s.Trunk(to); t != nil {
-				to = t.Targets[0].URI
+			rule.Action = route.ActionTrunks
+			rule.To = r.To
+			if s.Trunk(r.To[0]) == nil {
+				rule.Action, rule.NextHop = route.ActionSend, parsed(r.To[0])
 			}
-			_ = sip.ParseUri(to, &rule.NextHop)
 		}
 		rules = append(rules, rule)
 	}

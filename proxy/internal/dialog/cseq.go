@@ -53,6 +53,15 @@ func (l *Leg) renumber(msg *sip.Request) {
 	}
 }
 
+// challenged takes note that a request of the leg went out again with credentials, by more requests than one. The lock is held.
+func (l *Leg) challenged(seq, more uint32) {
+	l.Inserted += more
+	l.shifts = append(l.shifts, shift{seq - 1, l.Inserted})
+	if len(l.shifts) > maxShifts {
+		l.shifts = l.shifts[1:]
+	}
+}
+
 // number gives a response the number that its request came with.
 func number(res *sip.Response, original *sip.Request) {
 	seq, method := request.CSeq(original)

@@ -42,19 +42,20 @@ func (k *Keeper) Reinvite(ctx context.Context, callID, from, to, sdp string, don
 	r.Msg.AppendHeader(&contentType)
 	r.Msg.SetBody([]byte(sdp))
 	seq, _ := request.CSeq(r.Msg)
-	r.Responder = &asker{k: k, d: d, fromA: fromA, seq: seq, done: done}
+	r.Responder = &asker{k: k, within: r.Observers[0].(*within), d: d, fromA: fromA, seq: seq, done: done}
 	k.send(ctx, r)
 	return nil
 }
 
 // asker takes the responses to a re-INVITE made here.
 type asker struct {
-	k     *Keeper
-	d     *Dialog
-	fromA bool
-	seq   uint32
-	over  bool
-	done  func(ctx context.Context, code int, after time.Duration)
+	k      *Keeper
+	d      *Dialog
+	fromA  bool
+	seq    uint32
+	within *within // knows how often it was sent again with credentials
+	over   bool
+	done   func(ctx context.Context, code int, after time.Duration)
 }
 
 // Send implements request.Responder. It acknowledges each 2xx, repetitions too (RFC 3261 §13.2.2.4).
@@ -66,7 +67,7 @@ func (a *asker) Send(res *sip.Response) error {
 	a.over = true
 	a.k.post.Post(a.d.CallID, func(ctx context.Context) {
 		if res.IsSuccess() {
-			a.k.send(ctx, a.k.acknowledge(a.d, a.fromA, a.seq))
+			a.k.send(ctx, a.k.acknowledge(a.d, a.fromA, a.seq+a.within.inserted))
 		}
 		if !first {
 			return

@@ -34,7 +34,6 @@ func (k *Keeper) Handle(_ context.Context, r *request.Request) (request.Verdict,
 		}
 		r.Dialogs = k
 		r.Observers = append(r.Observers, k)
-		k.replaced(r)
 	case sip.SUBSCRIBE, sip.REFER, sip.NOTIFY:
 		r.Dialogs = k
 	}
@@ -130,7 +129,7 @@ func (k *Keeper) Incoming(_ context.Context, r *request.Request, b *request.Bran
 func (k *Keeper) form(r *request.Request, b *request.Branch, tag string) *Dialog {
 	seq, _ := request.CSeq(r.Msg)
 	d := &Dialog{
-		CallID: r.CallID(), branch: b.ID, seal: k.Seal(r, b), cseq: seq, since: r.Received,
+		CallID: r.CallID(), branch: b.ID, seal: k.Seal(r, b), cseq: seq + b.Inserted, since: r.Received,
 		A: Leg{Tag: r.FromTag(), Identity: request.Header(r.Original, "From"), Profile: r.Profile, Conn: r.Conn, CSeq: seq},
 		B: Leg{Tag: tag, Profile: b.Target.Profile, AoR: b.Target.AoR, Conn: b.Conn, Bound: b.Target.Conn != nil},
 	}
@@ -139,6 +138,9 @@ func (k *Keeper) form(r *request.Request, b *request.Branch, tag string) *Dialog
 		d.A.Bound = hidden(c[0].URI, r.Conn, direct(r))
 	}
 	d.A.Routes = routesOf(r.Original)
+	if b.Inserted > 0 {
+		d.A.challenged(seq, b.Inserted)
+	}
 	return d
 }
 

@@ -104,6 +104,25 @@ type within struct {
 	d        *Dialog
 	fromA    bool
 	inviting bool
+	inserted uint32 // requests sent again with credentials
+}
+
+// challenged counts what was sent again with credentials; the lock is held.
+func (w *within) challenged(r *request.Request, b *request.Branch) {
+	more := b.Inserted - w.inserted
+	if more == 0 {
+		return
+	}
+	w.inserted = b.Inserted
+	sender := &w.d.A
+	if !w.fromA {
+		sender = &w.d.B
+	}
+	seq, _ := request.CSeq(r.Original)
+	if r.Conn == nil { // made here, in the numbers of the other side
+		seq = sender.CSeq + 1
+	}
+	sender.challenged(seq, more)
 }
 
 // Outgoing implements request.Observer: a re-INVITE is under way.
@@ -117,8 +136,11 @@ func (w *within) Outgoing(_ context.Context, r *request.Request, _ *request.Bran
 }
 
 // Incoming implements request.Observer: it takes new remote targets from a re-INVITE or UPDATE that was accepted.
-func (w *within) Incoming(_ context.Context, r *request.Request, _ *request.Branch, res *sip.Response) error {
+func (w *within) Incoming(_ context.Context, r *request.Request, b *request.Branch, res *sip.Response) error {
 	number(res, r.Original)
+	w.mu.Lock()
+	w.challenged(r, b)
+	w.mu.Unlock()
 	if !res.IsSuccess() || (r.Msg.Method != sip.INVITE && r.Msg.Method != sip.UPDATE) {
 		return nil
 	}
@@ -138,9 +160,10 @@ func (w *within) Incoming(_ context.Context, r *request.Request, _ *request.Bran
 }
 
 // Finished implements request.Observer: the dialog ends with BYE.
-func (w *within) Finished(_ context.Context, r *request.Request, _ *request.Branch, o request.Outcome) {
+func (w *within) Finished(_ context.Context, r *request.Request, b *request.Branch, o request.Outcome) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.challenged(r, b)
 	if w.inviting {
 		w.inviting, w.d.inviting = false, false
 	}

@@ -21,11 +21,12 @@ type branch struct {
 	base *sip.Request // with the observers' changes, without our Via and Record-Route
 	hops []request.Hop
 	hop  request.Hop // in use; zero when the connection was given
-	tx   *transaction.Client
+	tx   *attempt
 	try  int // attempts so far, for new branch parameters
 
 	timer      *time.Timer // Timer C, and the end of waiting after CANCEL
 	limit      *time.Timer // Target.Timeout
+	silence    *time.Timer // Target.Silence
 	cancelling bool        // CANCEL is wanted
 	cancelSent bool
 	late       bool // cancelled because nobody answered in time: 408, not 487
@@ -202,6 +203,7 @@ func (b *branch) start(ctx context.Context) {
 		return
 	}
 	b.base = b.Msg // an observer may have replaced it
+	b.authorize()
 	if b.Target.Timeout > 0 && b.base.Method == sip.INVITE {
 		b.limit = b.after(b.Target.Timeout, b.expired)
 	}
@@ -213,10 +215,7 @@ func (b *branch) send(ctx context.Context) {
 	for {
 		b.Msg = b.finish(ctx)
 		var err error
-		if b.tx, err = b.x.f.layer.Begin(b.Msg, b.Conn, b); err == nil {
-			if b.Msg.Method == sip.INVITE {
-				b.restartTimerC()
-			}
+		if err = b.begin(); err == nil {
 			return
 		}
 		b.x.r.Log.Info("request not sent", zap.Stringer("hop", b.Conn.Remote()), zap.Error(err))
@@ -306,19 +305,13 @@ func (b *branch) recordRoute(msg *sip.Request) {
 	}
 	secure := msg.Recipient.Scheme == "sips"
 	if r.Conn.SentBy() == b.Conn.SentBy() && r.Conn.Transport() == b.Conn.Transport() {
-		b.Recorded = []string{recordRouteValue(r.Conn, secure, false, seal)}
-	} else {
-		b.Recorded = []string{recordRouteValue(b.Conn, secure, true, ""), recordRouteValue(r.Conn, secure, true, seal)}
+		msg.PrependHeader(sip.NewHeader("Record-Route", recordRouteValue(r.Conn, secure, false, seal)))
+		return
 	}
-	shown := b.Recorded
-	if b.Record != nil {
-		shown = b.Record(shown)
-	}
-	headers := make([]sip.Header, 0, len(shown))
-	for _, v := range shown {
-		headers = append(headers, sip.NewHeader("Record-Route", v))
-	}
-	msg.PrependHeader(headers...)
+	msg.PrependHeader(
+		sip.NewHeader("Record-Route", recordRouteValue(b.Conn, secure, true, "")),
+		sip.NewHeader("Record-Route", recordRouteValue(r.Conn, secure, true, seal)),
+	)
 }
 
 func recordRouteValue(conn request.Connection, secure, double bool, seal string) string {

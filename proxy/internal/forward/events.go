@@ -18,6 +18,7 @@ func (b *branch) Response(ctx context.Context, received *sip.Response) {
 	}
 	res := request.CloneResponse(received)
 	res.RemoveHeader("Via") // ours
+	b.renumber(res)
 	invite := b.base.Method == sip.INVITE
 	switch {
 	case res.IsProvisional():
@@ -38,6 +39,8 @@ func (b *branch) Response(ctx context.Context, received *sip.Response) {
 	case b.late && res.StatusCode == sip.StatusRequestTerminated:
 		b.fail(transaction.ErrTimeout)
 		b.x.settle(ctx)
+	case b.answerChallenge(ctx, res):
+		b.x.settle(ctx)
 	case res.StatusCode == sip.StatusServiceUnavailable && b.again(ctx):
 		b.send(ctx)
 		b.x.settle(ctx)
@@ -57,6 +60,9 @@ func (b *branch) Response(ctx context.Context, received *sip.Response) {
 func (b *branch) provisional(ctx context.Context, res *sip.Response) {
 	if b.State == request.BranchCalling {
 		b.State = request.BranchProceeding
+	}
+	if b.silence != nil {
+		b.silence.Stop()
 	}
 	if b.cancelling && !b.cancelSent {
 		b.sendCancel()
@@ -133,7 +139,7 @@ func (b *branch) fail(err error) {
 }
 
 func (b *branch) stopTimers() {
-	for _, t := range []*time.Timer{b.timer, b.limit} {
+	for _, t := range []*time.Timer{b.timer, b.limit, b.silence} {
 		if t != nil {
 			t.Stop()
 		}

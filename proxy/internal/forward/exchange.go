@@ -51,6 +51,7 @@ func (x *exchange) startTargets(ctx context.Context, targets []request.Target) {
 // settle sends the final response when all branches have ended without an answer, or starts the next targets.
 func (x *exchange) settle(ctx context.Context) {
 	for !x.final && !x.open() {
+		x.failover()
 		if len(x.groups) == 0 || x.cancelled || x.declined {
 			x.groups = nil
 			x.sendBest(ctx)
@@ -59,6 +60,16 @@ func (x *exchange) settle(ctx context.Context) {
 		x.startGroup(ctx)
 	}
 	x.report(ctx)
+}
+
+// failover drops the targets left when the last one's failure is no reason to try them.
+func (x *exchange) failover() {
+	if len(x.groups) == 0 || len(x.branches) == 0 {
+		return
+	}
+	if b := x.branches[len(x.branches)-1]; b.Target.Failover != nil && !b.followed && !b.Target.Failover(b.code()) {
+		x.groups = nil
+	}
 }
 
 // open reports a branch without final response.
@@ -74,7 +85,10 @@ func (x *exchange) report(ctx context.Context) {
 			continue
 		}
 		b.reported = true
-		o := request.Outcome{Code: b.code(), Cancelled: b.cancelling, Local: b.local, Last: failed && x.unreported() == 0}
+		o := request.Outcome{
+			Code: b.code(), Cancelled: b.cancelling, Local: b.local, Last: failed && x.unreported() == 0, RetryAfter: retryAfter(b.final),
+			Unreachable: b.unreachable(),
+		}
 		octx, cancel := context.WithTimeout(ctx, x.f.cfg.Observers)
 		for _, obs := range x.r.Observers {
 			obs.Finished(octx, x.r, &b.Branch, o)

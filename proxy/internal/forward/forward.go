@@ -27,6 +27,8 @@ type Config struct {
 	TryTCP time.Duration
 	// Targets bounds the branches of one request (16).
 	Targets int
+	// Challenges answers those of trunks; nil: they go upstream.
+	Challenges request.Challenges
 }
 
 func (c Config) withDefaults() Config {
@@ -129,6 +131,7 @@ func (f *Forwarder) acknowledge(ctx context.Context, r *request.Request) {
 	for {
 		err := b.connect(ctx)
 		if err == nil {
+			b.authorize()
 			err = b.Conn.Send(b.finish(ctx))
 		}
 		if err == nil {

@@ -125,6 +125,11 @@ type Target struct {
 	Q int
 	// Timeout limits ringing of this target (time to a final response); 0: Timer C alone.
 	Timeout time.Duration
+	// Silence limits the time to the first response of each of its addresses, 100 included; 0: Timers B and F alone.
+	Silence time.Duration
+	// Failover, when set, says after which status (408 and 503 made up here included) targets of lower Q are tried; nil:
+	// after any.
+	Failover func(code int) bool
 	// Trusted says that it is a next hop by configuration: its redirections are followed anywhere.
 	Trusted bool
 }
@@ -157,10 +162,9 @@ type Branch struct {
 	Conn Connection
 	// State is kept by forward.
 	State BranchState
-	// Recorded are our Record-Route values of this copy, topmost first: one, or two where transport or listener change.
-	Recorded []string
-	// Record, set by an Outgoing observer, says what is sent in place of Recorded.
-	Record func(recorded []string) []string
+	// Inserted is how often the request was sent again with credentials: its CSeq is higher by that than the one of the
+	// request received, and so must be those of later requests of the same sender.
+	Inserted uint32
 }
 
 // Outcome is how a branch ended.
@@ -174,6 +178,10 @@ type Outcome struct {
 	Last bool
 	// Local reports that the code was made up here (timeout, transport error), not received.
 	Local bool
+	// Unreachable reports a next hop that could not be reached or said nothing.
+	Unreachable bool
+	// RetryAfter is how long a 503 asks to be left alone (RFC 3261 §21.5.4); 0: it says nothing.
+	RetryAfter time.Duration
 }
 
 // Answered reports a 2xx.

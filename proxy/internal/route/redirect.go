@@ -10,6 +10,7 @@ import (
 // Redirected implements request.Redirects. Anybody who is called may redirect to registered users of an own domain; to other
 // places only a next hop of the configuration, or a phone could send others' calls to where they must not call.
 func (s *Step) Redirected(r *request.Request, from request.Target, contacts []request.Address) []request.Target {
+	config := s.current.Load()
 	var out []request.Target
 	for _, c := range contacts {
 		uri := *c.URI.Clone()
@@ -18,8 +19,8 @@ func (s *Step) Redirected(r *request.Request, from request.Target, contacts []re
 		}
 		uri.Headers = nil
 		q := quality(c)
-		if domain, own := s.Domains.Canonical(uri.Host); own {
-			bindings := s.Table.Lookup(location.NewAoR(uri.User, domain))
+		if domain, own := config.Domains.Canonical(uri.Host); own {
+			bindings := config.Table.Lookup(location.NewAoR(uri.User, domain))
 			for i := range bindings {
 				if t, ok := s.bound(&bindings[i]); ok {
 					t.Q, t.Timeout = q, from.Timeout
@@ -31,6 +32,7 @@ func (s *Step) Redirected(r *request.Request, from request.Target, contacts []re
 		if from.Trusted {
 			out = append(out, request.Target{
 				URI: uri, Profile: from.Profile, Listener: from.Listener, Timeout: from.Timeout, Q: q, Trusted: true,
+				Trunk: from.Trunk, Silence: from.Silence, Failover: from.Failover,
 			})
 		}
 	}

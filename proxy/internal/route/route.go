@@ -5,9 +5,9 @@ package route
 import (
 	"context"
 	"errors"
-	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
@@ -34,32 +34,11 @@ type Users interface {
 	Exists(ctx context.Context, user, domain string) (bool, error)
 }
 
-// Rule is one static route. Its zero matches nobody; see Matches.
-type Rule struct {
-	Name    string
-	Users   bool     // for requests of authenticated users
-	Trunks  []string // for requests of these trunks
-	Domain  string   // it is this one; "*" = any
-	Prefix  string   // the user part begins with
-	Pattern *regexp.Regexp
-	Strip   int    // characters taken off the user part
-	Add     string // put in front of it
-
-	Action  Action
-	NextHop sip.Uri       // of ActionSend; its user part is taken from the request
-	Profile string        // leg profile towards the next hop
-	Timeout time.Duration // of ringing; 0 = Timer C alone
+// Trunks gives the targets of trunks; see trunk.Trunks.
+type Trunks interface {
+	// Targets returns where the trunk takes a call to user, in the order to try; none if there is no such trunk.
+	Targets(trunk, user string) []request.Target
 }
-
-// Action is what a rule does.
-type Action uint8
-
-// The actions of a rule.
-const (
-	ActionRegistered Action = iota // to the contacts of the registered user
-	ActionSend                     // to the next hop
-	ActionReject                   // 403
-)
 
 // Config is what the step needs.
 type Config struct {
@@ -67,6 +46,7 @@ type Config struct {
 	Domains     Domains
 	Users       Users
 	Connections request.Connections
+	Trunks      Trunks
 	Rules       []Rule // the first that matches is taken
 	// Upstream gives the targets at the registrar behind the proxy, which routes what users ask for and no rule takes; nil
 	// if there is none.
@@ -74,10 +54,17 @@ type Config struct {
 }
 
 // Step finds targets.
-type Step struct{ Config }
+type Step struct{ current atomic.Pointer[Config] }
 
 // New returns the step.
-func New(c Config) *Step { return &Step{c} }
+func New(c Config) *Step {
+	s := new(Step)
+	s.Configure(c)
+	return s
+}
+
+// Configure makes the step go by another configuration from the next request on.
+func (s *Step) Configure(c Config) { s.current.Store(&c) }
 
 // Reasons to refuse; they are logged as causes.
 var (
@@ -92,13 +79,22 @@ func (s *Step) Handle(ctx context.Context, r *request.Request) (request.Verdict,
 		return request.Continue, nil
 	}
 	r.Redirects = s
+	return s.decide(ctx, r, nil)
+}
+
+// decide sets the targets, and says why if somebody asks.
+func (s *Step) decide(ctx context.Context, r *request.Request, e *Explanation) (request.Verdict, error) {
+	c := s.current.Load()
 	uri := r.Msg.Recipient
-	domain, own := s.Domains.Canonical(uri.Host)
+	domain, own := c.Domains.Canonical(uri.Host)
 	user := uri.User
 	var ringing time.Duration
-	for i := range s.Rules {
-		rule := &s.Rules[i]
-		if !rule.matches(r, user, domain, own) {
+	q := &question{r: r, user: user, domain: domain, own: own}
+	for i := range c.Rules {
+		rule := &c.Rules[i]
+		why := rule.refuses(q)
+		e.considered(rule.Name, i, why)
+		if why != "" {
 			continue
 		}
 		r.Log.Debug("route", zap.String("route", rule.Name))
@@ -107,7 +103,14 @@ func (s *Step) Handle(ctx context.Context, r *request.Request) (request.Verdict,
 		case ActionReject:
 			return request.Done, request.Fail(403, "Forbidden", ErrRejected)
 		case ActionSend:
+			e.because("a route leads to this next hop")
 			r.Targets = []request.Target{rule.target(user)}
+			return request.Continue, nil
+		case ActionTrunks:
+			e.because("a route leads to trunks")
+			if r.Targets = rule.trunkTargets(c.Trunks, user); len(r.Targets) == 0 {
+				return request.Done, request.Fail(480, "Temporarily Unavailable", ErrUnreachable)
+			}
 			return request.Continue, nil
 		}
 		ringing = rule.Timeout
@@ -123,55 +126,22 @@ func (s *Step) Handle(ctx context.Context, r *request.Request) (request.Verdict,
 		}
 		return request.Done, request.Fail(484, "Address Incomplete", nil)
 	}
-	if s.Upstream != nil && r.Trunk == "" {
+	if c.Upstream != nil && r.Trunk == "" {
 		uri.User = user
-		if r.Targets = s.Upstream(uri); len(r.Targets) == 0 {
+		e.because("no route takes it: the registrar behind the proxy decides")
+		if r.Targets = c.Upstream(uri); len(r.Targets) == 0 {
 			return request.Done, request.Fail(480, "Temporarily Unavailable", ErrUnreachable)
 		}
 		return request.Continue, nil
 	}
+	e.because("the contacts of the registered user")
 	return s.registered(ctx, r, user, domain, ringing)
-}
-
-// matches reports whether the rule is for this request.
-func (rule *Rule) matches(r *request.Request, user, domain string, own bool) bool {
-	switch {
-	case r.Trunk != "" && !slices.Contains(rule.Trunks, r.Trunk):
-		return false
-	case r.Trunk == "" && !(rule.Users && r.User != ""):
-		return false
-	}
-	switch rule.Domain {
-	case "*":
-	case "":
-		if !own {
-			return false
-		}
-	default:
-		if !strings.EqualFold(rule.Domain, r.Msg.Recipient.Host) && !(own && strings.EqualFold(rule.Domain, domain)) {
-			return false
-		}
-	}
-	if rule.Pattern != nil && !rule.Pattern.MatchString(user) {
-		return false
-	}
-	return strings.HasPrefix(user, rule.Prefix)
-}
-
-func (rule *Rule) rewrite(user string) string {
-	return rule.Add + user[min(rule.Strip, len(user)):]
-}
-
-func (rule *Rule) target(user string) request.Target {
-	uri := *rule.NextHop.Clone()
-	uri.User = user
-	return request.Target{URI: uri, Profile: rule.Profile, Q: 1000, Timeout: rule.Timeout, Trusted: true}
 }
 
 // registered sets the contacts of a user of an own domain as targets.
 func (s *Step) registered(ctx context.Context, r *request.Request, user, domain string, ringing time.Duration) (request.Verdict, error) {
 	aor := s.addressOfRecord(user, domain)
-	bindings := s.Table.Lookup(aor)
+	bindings := s.current.Load().Table.Lookup(aor)
 	if id, ok := request.Param(r.Msg.Recipient.UriParams, location.IDParam); ok {
 		// The one contact that the upstream registrar knows by it.
 		bindings = slices.DeleteFunc(slices.Clone(bindings), func(b location.Binding) bool { return b.ID() != id })
@@ -185,8 +155,8 @@ func (s *Step) registered(ctx context.Context, r *request.Request, user, domain 
 	if len(r.Targets) > 0 {
 		return request.Continue, nil
 	}
-	if len(bindings) == 0 && s.Upstream == nil {
-		exists, err := s.Users.Exists(ctx, user, domain)
+	if len(bindings) == 0 && s.current.Load().Upstream == nil {
+		exists, err := s.current.Load().Users.Exists(ctx, user, domain)
 		if err != nil {
 			return request.Done, request.Fail(500, "Server Internal Error", err)
 		}
@@ -200,8 +170,8 @@ func (s *Step) registered(ctx context.Context, r *request.Request, user, domain 
 // addressOfRecord is that of a user part, which may name the domain as well: user%40domain, as contacts at an upstream
 // registrar do.
 func (s *Step) addressOfRecord(user, domain string) location.AoR {
-	if i := strings.LastIndex(user, "%40"); s.Upstream != nil && i > 0 {
-		if d, own := s.Domains.Canonical(user[i+3:]); own {
+	if i := strings.LastIndex(user, "%40"); s.current.Load().Upstream != nil && i > 0 {
+		if d, own := s.current.Load().Domains.Canonical(user[i+3:]); own {
 			return location.NewAoR(user[:i], d)
 		}
 	}
@@ -225,7 +195,7 @@ func (s *Step) bound(b *location.Binding) (request.Target, bool) {
 	if b.Connection == "" {
 		return t, b.Direct
 	}
-	conn, ok := s.Connections.Get(request.ConnectionID(b.Connection))
+	conn, ok := s.current.Load().Connections.Get(request.ConnectionID(b.Connection))
 	if ok && request.Alive(conn) {
 		t.Conn = conn
 		return t, true

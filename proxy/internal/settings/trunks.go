@@ -192,6 +192,31 @@ func setDuration(d *conf.Duration, otherwise time.Duration) {
 	}
 }
 
+// OutwardProfile is the leg profile of calls to the trunk.
+func (t *Trunk) OutwardProfile() string {
+	base := cmp.Or(t.Profile, ProfileSIP)
+	if len(t.Codecs) == 0 {
+		return base
+	}
+	return base + " to " + t.Name
+}
+
+// completeProfiles adds the profiles of calls to trunks that take certain codecs.
+func (s *Settings) completeProfiles() {
+	for i := range s.Trunks {
+		t := &s.Trunks[i]
+		p, ok := s.Profiles[cmp.Or(t.Profile, ProfileSIP)]
+		if !ok || len(t.Codecs) == 0 {
+			continue
+		}
+		p.Flags += " codec-strip-all"
+		for _, c := range t.Codecs {
+			p.Flags += " codec-offer-" + c
+		}
+		s.Profiles[t.OutwardProfile()] = p
+	}
+}
+
 // Trunk finds a trunk by its name; nil if there is none.
 func (s *Settings) Trunk(name string) *Trunk {
 	for i := range s.Trunks {
