@@ -217,6 +217,27 @@ func (c *Client) Node(callID string) *Node {
 	return nil
 }
 
+// Knows reports whether the call's node still has it. An error says that this is
+// not known: the node does not answer, has begun anew (Config.Lost is told of it),
+// or the call moves.
+func (c *Client) Knows(ctx context.Context, callID string) (bool, error) {
+	_, err := c.Query(ctx, &ng.Request{CallID: callID})
+	if !errors.Is(err, ng.ReasonUnknownCallID) {
+		return err == nil, err
+	}
+	n := c.Node(callID)
+	if n == nil {
+		return false, nil
+	}
+	if n.restarted(ctx, []string{callID}) {
+		if c.cfg.Lost != nil {
+			c.cfg.Lost(n)
+		}
+		return false, fmt.Errorf("%w: node %s has begun anew", ErrReleased, n.address)
+	}
+	return false, nil
+}
+
 // Release takes all calls from a node and returns their call-ids. The next offer
 // of each goes to another node if there is one that takes it, to-tag or not; the
 // node forgets them when it is back.

@@ -79,7 +79,7 @@ func (d *daemon) handle(ctx context.Context, req *ng.Request) ng.Reply {
 	case ng.CommandList:
 		return &ng.ListReply{Calls: []string{"call of " + d.addr}}
 	case ng.CommandStatistics:
-		return &ng.StatisticsReply{Statistics: ng.Dict{{Key: "node", Value: d.addr}}}
+		return &ng.StatisticsReply{Statistics: ng.Dict{{Key: "node", Value: d.addr}, {Key: "totalstatistics", Value: ng.Dict{{Key: "uptime", Value: "10"}}}}}
 	}
 	return ng.Fail(ng.ReasonUnknownCommand)
 }
@@ -89,6 +89,13 @@ func (d *daemon) knows(callID string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.calls[callID]
+}
+
+// forget is what a restart does.
+func (d *daemon) forget() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	clear(d.calls)
 }
 
 func (d *daemon) note(callID string, known bool) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strconv"
 	"sync"
 	"time"
 
@@ -26,6 +27,7 @@ type Node struct {
 	interfaces map[string]string
 	link       *link               // nil if not connected
 	disabled   time.Time           // no new calls before; zero = the node works
+	heard      time.Time           // since when it runs, at least; zero = not known
 	silent     time.Time           // since when pings have had no answer; zero = they have
 	told       bool                // that it is lost
 	orphans    map[string]struct{} // calls to be deleted when it is back
@@ -156,12 +158,13 @@ func (n *Node) Statistics(ctx context.Context) (ng.Dict, error) {
 // do sends a command until its reply arrives or ctx ends. If impatient, a closed
 // port ends it at once; otherwise the node may be just restarting.
 func (n *Node) do(ctx context.Context, req *ng.Request, impatient bool) (ng.Reply, error) {
-	began := time.Now()
+	deadline, limited := ctx.Deadline()
+	hasty := limited && time.Until(deadline) < n.client.cfg.Interval
 	body, err := n.exchange(ctx, n.named(req), impatient)
 	if err != nil {
 		// A caller who waits for less than one interval learns nothing about the
 		// node.
-		if unanswered(err) && (impatient || time.Since(began) >= n.client.cfg.Interval) {
+		if unanswered(err) && (impatient || !hasty) {
 			n.fail(err)
 		}
 		return nil, err
@@ -379,11 +382,64 @@ func (n *Node) watch() {
 		pingCtx, cancel := context.WithTimeout(ctx, pingTries*n.client.cfg.Interval)
 		_, err := n.do(pingCtx, &ng.Request{Command: ng.CommandPing}, true)
 		cancel()
-		if err != nil && ctx.Err() == nil && n.lost(began, err) && n.client.cfg.Lost != nil {
+		gone := err != nil && ctx.Err() == nil && n.lost(began, err)
+		if err == nil {
+			gone = n.restarted(ctx, n.client.sticky.sample(n, 2))
+		}
+		if gone && n.client.cfg.Lost != nil {
 			n.client.cfg.Lost(n)
 		}
 		timer.Reset(n.client.cfg.PingInterval)
 	}
+}
+
+// uptimeSlack is how far a node's uptime, in seconds, may lie behind what is known
+// of it.
+const uptimeSlack = 2 * time.Second
+
+// restarted reports, once, that a node which answers knows none of these calls of
+// its and has begun anew.
+func (n *Node) restarted(ctx context.Context, calls []string) bool {
+	n.mu.Lock()
+	if n.heard.IsZero() {
+		n.heard = time.Now()
+	}
+	heard := n.heard
+	n.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, pingTries*n.client.cfg.Interval)
+	defer cancel()
+	for _, id := range calls {
+		if _, err := n.do(ctx, &ng.Request{Command: ng.CommandQuery, CallID: id}, false); !errors.Is(err, ng.ReasonUnknownCallID) {
+			return false
+		}
+	}
+	if len(calls) == 0 {
+		return false
+	}
+	// The daemon's own timeout may have ended them.
+	reply, err := n.do(ctx, &ng.Request{Command: ng.CommandStatistics}, false)
+	statistics, ok := reply.(*ng.StatisticsReply)
+	if err != nil || !ok {
+		return false
+	}
+	if uptime, ok := uptimeOf(statistics.Statistics); !ok || uptime+uptimeSlack > time.Since(heard) {
+		return false
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.heard != heard {
+		return false // told by another one
+	}
+	n.heard = time.Now()
+	n.client.log.Warn("ng node has begun anew", slog.String("node", n.address))
+	return true
+}
+
+// uptimeOf reads totalstatistics.uptime, in whole seconds.
+func uptimeOf(statistics ng.Dict) (uptime time.Duration, ok bool) {
+	total, _ := statistics.Get("totalstatistics").(ng.Dict)
+	seconds, err := strconv.ParseInt(fmt.Sprint(total.Get("uptime")), 10, 64)
+	return time.Duration(seconds) * time.Second, err == nil
 }
 
 // lost reports, once, that a ping without answer means the end of the node's
@@ -393,6 +449,9 @@ func (n *Node) lost(began time.Time, err error) bool {
 	defer n.mu.Unlock()
 	if n.silent.IsZero() {
 		n.silent = began
+	}
+	if errors.Is(err, ErrRefused) {
+		n.heard = time.Time{}
 	}
 	if n.told || !errors.Is(err, ErrRefused) && time.Since(n.silent) < n.client.cfg.LostAfter {
 		return false

@@ -254,3 +254,53 @@ func TestNodesChangeWhileCallsRun(t *testing.T) {
 		t.Errorf("direction %v", got)
 	}
 }
+
+// A daemon that was restarted faster than anybody looked has lost its calls; one that has ended a call by itself has not.
+func TestRestartedNodeIsLost(t *testing.T) {
+	a := launch(t, "")
+	c, lost := watched(t, a.addr)
+	node := c.Nodes()[0]
+	if _, err := c.Offer(t.Context(), newCall("call")); err != nil {
+		t.Fatal(err)
+	}
+	if ok, err := c.Knows(t.Context(), "call"); !ok || err != nil {
+		t.Fatalf("%v %v", ok, err)
+	}
+	heard := func(ago time.Duration) {
+		node.mu.Lock()
+		defer node.mu.Unlock()
+		node.heard = time.Now().Add(-ago)
+	}
+	heard(5 * time.Second) // it runs for 10 s
+	a.forget()
+	if ok, err := c.Knows(t.Context(), "call"); ok || err != nil {
+		t.Errorf("ended by the daemon: %v %v", ok, err)
+	}
+	select {
+	case <-lost:
+		t.Error("told to be lost")
+	case <-time.After(100 * time.Millisecond):
+	}
+	heard(time.Minute) // and yet only for 10 s
+	if n := wait(t, lost); n != node {
+		t.Error("another node")
+	}
+	if got := c.Release(node); !slices.Equal(got, []string{"call"}) {
+		t.Errorf("released %v", got)
+	}
+	if _, err := c.Knows(t.Context(), "call"); !errors.Is(err, ErrReleased) {
+		t.Error(err)
+	}
+	// The only node, which does not know it yet, gets it anew.
+	if _, err := c.Offer(t.Context(), inDialog("call")); err != nil {
+		t.Fatal(err)
+	}
+	if ok, err := c.Knows(t.Context(), "call"); !ok || err != nil {
+		t.Errorf("%v %v", ok, err)
+	}
+	select {
+	case <-lost:
+		t.Error("told twice")
+	case <-time.After(100 * time.Millisecond):
+	}
+}

@@ -76,6 +76,29 @@ func (s *sticky) remove(callID string) {
 	delete(s.previous, callID)
 }
 
+// sampleLook bounds how many entries a sample looks at: with many nodes, a call of
+// one with few is found another time.
+const sampleLook = 2000
+
+// sample returns up to max calls of a node, any of them.
+func (s *sticky) sample(n *Node, max int) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var calls []string
+	looked := 0
+	for _, generation := range []map[string]place{s.current, s.previous} {
+		for id, at := range generation {
+			if looked++; looked > sampleLook || len(calls) == max {
+				return calls
+			}
+			if at.node == n && !at.released {
+				calls = append(calls, id)
+			}
+		}
+	}
+	return calls
+}
+
 func (s *sticky) count(n *Node) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

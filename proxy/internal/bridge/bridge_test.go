@@ -30,6 +30,7 @@ type daemon struct {
 	hold  chan struct{} // deletes wait for it if not nil
 
 	released []string
+	failures []error // of the next commands, before fail is looked at
 }
 
 func (d *daemon) ask(command ng.Command, req *ng.Request) (*ng.SDPReply, error) {
@@ -38,6 +39,12 @@ func (d *daemon) ask(command ng.Command, req *ng.Request) (*ng.SDPReply, error) 
 	r := *req
 	r.Command = command
 	d.asked = append(d.asked, r)
+	if len(d.failures) > 0 {
+		err := d.failures[0]
+		if d.failures = d.failures[1:]; err != nil {
+			return nil, err
+		}
+	}
 	if err := d.fail[command]; err != nil {
 		return nil, err
 	}

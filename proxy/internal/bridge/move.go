@@ -64,17 +64,14 @@ func (s *Step) moveCalls() {
 		now := time.Now()
 		allowed = min(allowed+rate*now.Sub(last).Seconds(), max(1, rate/burst))
 		last = now
-		left := 0
-		for ; allowed >= 1; allowed-- {
-			var id string
-			if id, left = s.mover.next(); id == "" {
-				break
-			}
-			s.beginMove(id)
+		left := s.mover.waiting()
+		for ; allowed >= 1 && left > 0; allowed-- {
+			s.beginMove(s.mover.next())
+			left = s.mover.waiting()
 		}
 		var tick <-chan time.Time
 		if left > 0 {
-			tick = time.After(time.Duration(float64(time.Second) * (1 - min(allowed, 1)) / rate))
+			tick = time.After(time.Duration(float64(time.Second) * (1 - allowed) / rate))
 		}
 		select {
 		case <-s.stop:
@@ -85,19 +82,21 @@ func (s *Step) moveCalls() {
 	}
 }
 
-// next takes one call and tells how many are left.
-func (m *mover) next() (id string, left int) {
+func (m *mover) waiting() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if len(m.queue) == 0 {
-		return "", 0
-	}
+	return len(m.queue)
+}
+
+// next takes one call; there is one.
+func (m *mover) next() (id string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	id = m.queue[0]
 	if m.queue = m.queue[1:]; len(m.queue) == 0 {
 		m.queue = nil
-		return id, 0
 	}
-	return id, len(m.queue)
+	return id
 }
 
 func (s *Step) beginMove(id string) {
