@@ -231,6 +231,9 @@ func Run(ctx context.Context, s *settings.Settings, output io.Writer) error {
 		format = telemetry.FormatJSON
 	}
 	log := telemetry.NewLogger(telemetry.LogConfig{Level: zap.NewAtomicLevelAt(level), Format: format, Output: output})
+	p := newPace()
+	p.start()
+	defer p.close()
 	a, err := Start(ctx, s, log)
 	if err != nil {
 		return err

@@ -94,10 +94,11 @@ func validHost(h string) bool {
 }
 
 func (s *Settings) validateUsers(doc *conf.Document) {
+	userName := regexp.MustCompile(`^[A-Za-z0-9._+~!*'-]+$`)
 	seen := make(map[string]bool)
 	for i, u := range s.Users {
 		key := fmt.Sprintf("users[%d]", i)
-		if !regexp.MustCompile(`^[A-Za-z0-9._+~!*'-]+$`).MatchString(u.Name) {
+		if !userName.MatchString(u.Name) {
 			doc.Fault(key+".name", "%q may hold only letters, digits and ._+~!*'-", u.Name)
 		}
 		if !slices.ContainsFunc(s.Domains, func(d string) bool { return strings.EqualFold(d, u.Domain) }) {
