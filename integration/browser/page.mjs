@@ -33,6 +33,7 @@ async function stats() {
 window.exam = {
   register: async ({ library, ...account }) => {
     phone = library === 'sipjs' ? new SipJsPhone(note) : new JsSipPhone(note);
+    phone.microphoneHz = MICROPHONE_HZ;
     await phone.register(account);
   },
   call: ({ target }) => phone.call(target, MICROPHONE_HZ),
@@ -40,6 +41,7 @@ window.exam = {
   answer: () => void phone.answer(MICROPHONE_HZ).catch((e) => console.log(`answer: ${e}`)),
   reject: ({ code }) => phone.reject(code),
   hangup: async () => { await phone.hangup(); },
+  transfer: async ({ target }) => { await phone.transfer(target); },
   hold: async () => { await phone.hold(); },
   unhold: async () => { await phone.unhold(); },
   restartIce: async () => { await phone.restartIce(); },

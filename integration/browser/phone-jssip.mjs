@@ -37,12 +37,31 @@ export class JsSipPhone {
     session.on('failed', (e) =>
       this.note({ state: 'ended', cause: e.cause, by: e.originator, code: e.message?.status_code ?? 0 }));
     session.on('hold', (e) => e.originator === 'remote' && this.note({ heldByPeer: true }));
+    session.on('refer', (e) => this.refer(e));
     session.on('unhold', (e) => e.originator === 'remote' && this.note({ heldByPeer: false }));
   }
 
   async call(target, hz) {
     const mediaStream = await microphoneStream(hz);
     this.take(this.ua.call(target, { mediaStream, pcConfig: { iceServers: [] } }), 'calling');
+  }
+
+  // refer follows a transfer: the call that the peer asks for becomes the current one.
+  async refer(event) {
+    const mediaStream = await microphoneStream(this.microphoneHz);
+    event.accept((session) => this.take(session, 'calling'), { mediaStream, pcConfig: { iceServers: [] } });
+  }
+
+  transfer(target) {
+    return new Promise((resolve, reject) => {
+      this.session.refer(target, {
+        eventHandlers: {
+          accepted: () => resolve(),
+          requestFailed: (e) => reject(new Error(`REFER: ${e.cause}`)),
+          failed: (e) => reject(new Error(`transfer: ${e.message?.start_line}`)),
+        },
+      });
+    });
   }
 
   async answer(hz) {

@@ -51,6 +51,13 @@ export class SipJsPhone {
         this.note({ cause: 'Terminated', by: 'remote' });
         return bye.accept(); // with this handler set, SIP.js leaves the 200 to us
       },
+      onRefer: async (referral) => {
+        await referral.accept();
+        this.hz = this.microphoneHz;
+        const next = referral.makeInviter();
+        this.take(next, 'calling');
+        await next.invite();
+      },
       onInvite: (request) => {
         const direction = /^a=(sendonly|inactive)/m.test(request.body);
         this.note({ heldByPeer: direction });
@@ -67,6 +74,19 @@ export class SipJsPhone {
         onProgress: (r) => this.note({ state: 'ringing', code: r.message.statusCode }),
         onReject: (r) => this.note({ code: r.message.statusCode, cause: r.message.reasonPhrase, by: 'remote' }),
       },
+    });
+  }
+
+  transfer(target) {
+    return new Promise((resolve, reject) => {
+      this.session.refer(UserAgent.makeURI(target), {
+        onNotify: (n) => {
+          n.accept();
+          if (/^SIP\/2\.0 2/.test(n.request.body)) resolve();
+          if (/^SIP\/2\.0 [3-6]/.test(n.request.body)) reject(new Error(`transfer: ${n.request.body}`));
+        },
+        requestDelegate: { onReject: (r) => reject(new Error(`REFER: ${r.message.statusCode}`)) },
+      }).catch(reject);
     });
   }
 

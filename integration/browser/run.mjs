@@ -4,7 +4,7 @@
 //   {"id":1,"page":"a","do":"open"}                       → {"id":1,"value":null}
 //   {"id":2,"page":"a","do":"call","with":{"target":"…"}} → {"id":2,"error":"…"}
 //
-// open, close, messages and forget are the driver's own; all else is a function of
+// open, close, reload, messages and forget are the driver's own; all else is a function of
 // window.exam (page.mjs). It ends when stdin does.
 import { createServer } from 'node:http';
 import { createInterface } from 'node:readline';
@@ -85,6 +85,7 @@ async function run(browser, address, command) {
   const entry = pages.get(command.page);
   if (!entry) throw new Error(`no page ${command.page}`);
   if (command.do === 'close') return close(command.page);
+  if (command.do === 'reload') return void (await entry.page.reload());
   if (command.do === 'messages') return entry.messages;
   if (command.do === 'forget') return void (entry.messages.length = 0);
   return entry.page.evaluate(([name, argument]) => window.exam[name](argument), [command.do, command.with ?? {}]);

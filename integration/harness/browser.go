@@ -39,7 +39,14 @@ var errBrowserGone = errors.New("the browser driver has ended")
 const commandLimit = 20 * time.Second
 
 // StartBrowser starts the driver found in folder; its log goes to dir.
-func StartBrowser(folder, dir string) (*Browser, error) {
+func StartBrowser(folder, dir string) (*Browser, error) { return startBrowser(folder, dir) }
+
+// StartBrowser starts the driver inside the namespace.
+func (n *Namespace) StartBrowser(folder, dir string) (*Browser, error) {
+	return startBrowser(folder, dir, "ip", "netns", "exec", n.name)
+}
+
+func startBrowser(folder, dir string, prefix ...string) (*Browser, error) {
 	node, err := find("node")
 	if err != nil {
 		return nil, err
@@ -54,7 +61,8 @@ func StartBrowser(folder, dir string) (*Browser, error) {
 	if b.log, err = os.Create(filepath.Join(dir, "browser.log")); err != nil {
 		return nil, err
 	}
-	b.cmd = exec.Command(node, "run.mjs")
+	args := append(prefix, node, "run.mjs")
+	b.cmd = exec.Command(args[0], args[1:]...)
 	b.cmd.Dir, b.cmd.Stderr = folder, b.log
 	b.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	if b.stdin, err = b.cmd.StdinPipe(); err != nil {

@@ -82,6 +82,15 @@ func (p *Page) Unhold() error { return p.do("unhold", nil, nil) }
 // network has changed, and waits for its answer.
 func (p *Page) RestartICE() error { return p.do("restartIce", nil, nil) }
 
+// Transfer asks the peer by REFER to call user instead.
+func (p *Page) Transfer(user string) error {
+	return p.do("transfer", map[string]any{"target": "sip:" + user + "@" + Domain}, nil)
+}
+
+// Reload does what the browser's button does: the connection closes and the page
+// starts anew. It has to be registered again.
+func (p *Page) Reload() error { return p.do("reload", nil, nil) }
+
 // Digits sends DTMF as RTP telephone-events.
 func (p *Page) Digits(digits string) error {
 	return p.do("digits", map[string]any{"digits": digits}, nil)

@@ -191,6 +191,11 @@ func (p *Phone) Hold(direction string) error {
 // Resume sends a re-INVITE with sendrecv; without a hold before it changes nothing.
 func (p *Phone) Resume() error { return p.post("/resume", nil) }
 
+// Transfer asks the peer by REFER to call user instead.
+func (p *Phone) Transfer(user string) error {
+	return p.post("/transfer", map[string]string{"to": "sip:" + user + "@" + Domain})
+}
+
 // Heard is the recording of the newest call, which must have ended.
 func (p *Phone) Heard() (Sound, error) {
 	call, err := p.Last()

@@ -20,7 +20,7 @@ const (
 
 // command is the body of every POST; each path reads what it needs.
 type command struct {
-	To        string             `json:"to"`        // /call: sip: address
+	To        string             `json:"to"`        // /call, /transfer: sip: address
 	User      string             `json:"user"`      // /call: own user
 	LateOffer bool               `json:"lateOffer"` // /call: INVITE without SDP
 	ID        string             `json:"id"`        // other paths: Call-ID; empty = the only live call
@@ -33,7 +33,7 @@ type command struct {
 //	GET  /calls      all calls, ended ones first
 //	GET  /accounts   registrations
 //	POST /call       {"to","user","lateOffer"} → {"id"}
-//	POST /hold /resume /hangup /dtmf  {"id",…}
+//	POST /hold /resume /hangup /dtmf /transfer  {"id",…}
 //
 // Errors are {"error"} with 400 (bad body), 404 (no such call or user), 409 (the call's state or the peer forbids it).
 func Handler(p *phone.Phone) http.Handler {
@@ -54,8 +54,9 @@ func Handler(p *phone.Phone) http.Handler {
 			}
 			return call.Hold(ctx, c.Direction)
 		},
-		"/resume": func(ctx context.Context, call *phone.Call, _ command) error { return call.Resume(ctx) },
-		"/hangup": func(ctx context.Context, call *phone.Call, _ command) error { return call.Hangup(ctx) },
+		"/resume":   func(ctx context.Context, call *phone.Call, _ command) error { return call.Resume(ctx) },
+		"/transfer": func(ctx context.Context, call *phone.Call, c command) error { return call.Transfer(ctx, c.To) },
+		"/hangup":   func(ctx context.Context, call *phone.Call, _ command) error { return call.Hangup(ctx) },
 		"/dtmf": func(_ context.Context, call *phone.Call, c command) error {
 			if n := call.SendDigits(c.Digits); n != len(c.Digits) {
 				return errDigits

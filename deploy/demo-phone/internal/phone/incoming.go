@@ -14,7 +14,7 @@ import (
 )
 
 // allow lists the methods this phone answers; INFO is not among them, digits come as RFC 4733 events.
-const allow = "INVITE, ACK, CANCEL, BYE, UPDATE, OPTIONS"
+const allow = "INVITE, ACK, CANCEL, BYE, UPDATE, NOTIFY, OPTIONS"
 
 const (
 	t1 = 500 * time.Millisecond // RFC 3261 §17.1.1.1

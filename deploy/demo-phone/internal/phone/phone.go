@@ -146,6 +146,7 @@ func (p *Phone) stack() (*sipgo.Server, error) {
 	server.OnAck(p.onAck)
 	server.OnBye(p.tracked(p.onBye))
 	server.OnUpdate(p.tracked(p.onUpdate))
+	server.OnNotify(p.tracked(p.onNotify))
 	server.OnCancel(p.onLateCancel)
 	server.OnOptions(p.onOptions)
 	server.OnNoRoute(p.onOther)

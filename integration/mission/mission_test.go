@@ -1,0 +1,103 @@
+//go:build integration
+
+package mission
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/tandem-sbc/tandem/integration/harness"
+)
+
+const (
+	step      = 10 * time.Second // for what one side does to show at the other
+	browserHz = 1000.0           // what a page's microphone hears
+	phoneHz   = 440.0            // what a phone plays
+	margin    = 20.0
+)
+
+func TestMission(t *testing.T) {
+	built := programs(t)
+	for _, daemon := range []string{"mediad", "rtpengine"} {
+		t.Run(daemon, func(t *testing.T) {
+			s := newSite(t, built, daemon)
+			t.Run("a phone calls a browser", s.phoneCallsBrowser)
+			t.Run("a browser calls a phone", s.browserCallsPhone)
+		})
+	}
+}
+
+// listener is a side of a call that can tell what it hears, in Hz.
+type listener interface{ hears() (float64, error) }
+
+type pageEar struct{ *harness.Page }
+
+func (p pageEar) hears() (float64, error) { return p.Tone() }
+
+type phoneEar struct{ *harness.Phone }
+
+func (p phoneEar) hears() (float64, error) {
+	call, err := p.Last()
+	return call.RTP.FrequencyHz, err
+}
+
+// hear waits until a side hears a tone of that frequency; 0 is silence.
+func hear(t *testing.T, who listener, hz float64) {
+	t.Helper()
+	if err := harness.Eventually(step, func() error {
+		f, err := who.hears()
+		if err == nil && (f < hz-margin || f > hz+margin) {
+			err = fmt.Errorf("hears %v Hz instead of %v", f, hz)
+		}
+		return err
+	}); err != nil {
+		t.Error(err)
+	}
+}
+
+// talk checks the audio of a call between a page and a phone, both ways.
+func talk(t *testing.T, page *harness.Page, phone *harness.Phone) {
+	t.Helper()
+	hear(t, pageEar{page}, phoneHz)
+	hear(t, phoneEar{phone}, browserHz)
+}
+
+func (s *site) reset(t *testing.T) {
+	t.Helper()
+	must(t, s.page.Reset())
+	must(t, s.other.Reset())
+	must(t, s.phoneA.Reset())
+	must(t, s.phoneB.Reset())
+}
+
+func until(t *testing.T, p *harness.Page, states ...string) {
+	t.Helper()
+	if _, err := p.Until(step, states...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// phoneCallsBrowser: the phone also holds, resumes and hangs up.
+func (s *site) phoneCallsBrowser(t *testing.T) {
+	s.reset(t)
+	must(t, s.phoneA.CallFrom(deskUser, pageUser))
+	until(t, s.page, "incoming")
+	must(t, s.page.Answer())
+	must(t, s.phoneA.Until(step, "established"))
+	until(t, s.page, "confirmed")
+	talk(t, s.page, s.phoneA)
+	must(t, s.phoneA.Hangup())
+	until(t, s.page, "ended")
+	s.idle(t)
+}
+
+func (s *site) browserCallsPhone(t *testing.T) {
+	s.reset(t)
+	must(t, s.page.Call(deskUser))
+	until(t, s.page, "confirmed")
+	talk(t, s.page, s.phoneA)
+	must(t, s.page.Hangup())
+	must(t, s.phoneA.Until(step, "ended"))
+	s.idle(t)
+}

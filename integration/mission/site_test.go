@@ -1,0 +1,222 @@
+//go:build integration
+
+package mission
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tandem-sbc/tandem/integration/harness"
+)
+
+// Users of the SIP server.
+const (
+	pageUser  = "alice" // a browser
+	otherUser = "bob"   // another one
+	deskUser  = "601"   // a phone in the office
+	deskUser2 = "602"
+)
+
+const (
+	pbxAddress = server + ":5060"
+	lowPort    = 30000
+	topPort    = 40000
+)
+
+// site is the whole set-up at work.
+type site struct {
+	topology
+	dir          string
+	programs     map[string]string
+	media        *harness.Process
+	mediaAtStart []int // ports that are not for media
+	proxy        *harness.Process
+	phoneA       *harness.Phone
+	phoneB       *harness.Phone
+	page, other  *harness.Page
+}
+
+// programs are built once for all daemons.
+func programs(t *testing.T) map[string]string {
+	t.Helper()
+	dir := t.TempDir()
+	built := map[string]string{"rtpengine": "rtpengine"}
+	for _, source := range []string{"proxy", "mediad", "deploy/demo-phone"} {
+		path, err := harness.Build(dir, source)
+		if err != nil {
+			t.Fatal(err)
+		}
+		built[filepath.Base(source)] = path
+	}
+	return built
+}
+
+// newSite starts the border with a media daemon, the office, and a browser behind each NAT.
+func newSite(t *testing.T, built map[string]string, daemon string) *site {
+	t.Helper()
+	dir := t.TempDir()
+	if os.Getenv("EXAM_KEEP") != "" {
+		dir = absolute(t, filepath.Join("..", "out", "mission", daemon))
+		must(t, os.RemoveAll(dir))
+		must(t, os.MkdirAll(dir, 0o755))
+	}
+	s := &site{topology: build(t), dir: dir, programs: built}
+	s.startPBX(t)
+	s.startBorder(t, daemon)
+	s.phoneA = s.desk(t, "phoneA", deskA, deskUser)
+	s.phoneB = s.desk(t, "phoneB", deskB, deskUser2)
+	s.page = s.browser(t, s.pageA, "a", pageUser, "jssip")
+	s.other = s.browser(t, s.pageB, "b", otherUser, "sipjs")
+	return s
+}
+
+func absolute(t *testing.T, path string) string {
+	t.Helper()
+	path, err := filepath.Abs(path)
+	must(t, err)
+	return path
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// keep ends a process with the test.
+func keep(t *testing.T, p *harness.Process, err error) *harness.Process {
+	t.Helper()
+	must(t, err)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("%s:\n%s", p.Name, p.Tail(6000))
+		}
+		if p.Running() {
+			if err := p.Stop(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	return p
+}
+
+// startPBX runs Debian's Kamailio as its package configures it, with passwords (WITH_AUTH) in text files.
+func (s *site) startPBX(t *testing.T) {
+	t.Helper()
+	tables := filepath.Join(s.dir, "kamailio")
+	must(t, os.MkdirAll(tables, 0o755))
+	out, err := exec.Command("cp", "-r", "/usr/share/kamailio/dbtext/kamailio/.", tables).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	rows := "id(int,auto) username(string) domain(string) password(string) ha1(string) ha1b(string)\n"
+	for i, user := range []string{pageUser, otherUser, deskUser, deskUser2} {
+		rows += fmt.Sprintf("%d:%s:%s:%s:-:-\n", i+1, user, harness.Domain, harness.Password)
+	}
+	must(t, os.WriteFile(filepath.Join(tables, "subscriber"), []byte(rows), 0o600))
+	p, err := harness.Start(harness.Spec{Name: "kamailio", Path: "kamailio", Dir: s.dir, Args: []string{
+		"-f", "/etc/kamailio/kamailio.cfg", "-l", "udp:" + pbxAddress, "-l", "tcp:" + pbxAddress, "--alias=" + harness.Domain,
+		"-DD", "-E", "-m", "64", "-M", "8", "-Y", s.dir, "--loadmodule=db_text.so",
+		"-A", "WITH_AUTH", "-A", `DBURL="text://` + tables + `"`,
+	}})
+	must(t, keep(t, p, err).Ready(func() error {
+		conn, err := net.DialTimeout("tcp", pbxAddress, time.Second)
+		if err == nil {
+			err = conn.Close()
+		}
+		return err
+	}))
+}
+
+// configured is a file of deploy/mission, with the exam's domain and origin in place of the example's.
+func (s *site) configured(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "..", "deploy", "mission", name))
+	must(t, err)
+	adapted := strings.NewReplacer(`"https://www.example.org"`, `"*"`, "example.org", harness.Domain).Replace(string(text))
+	path := filepath.Join(s.dir, name)
+	must(t, os.WriteFile(path, []byte(adapted), 0o600))
+	return path
+}
+
+func (s *site) startBorder(t *testing.T, daemon string) {
+	t.Helper()
+	p, err := s.border.Start(harness.Spec{Name: daemon, Path: s.programs[daemon], Dir: s.dir, Args: []string{
+		"--config-file=" + s.configured(t, "mediad.conf"), "--table=-1", "--foreground", "--log-stderr", "--log-level=6",
+	}})
+	s.media = keep(t, p, err)
+	must(t, p.Ready(func() error { return s.ng(harness.NG.Ping) }))
+	s.mediaAtStart, err = harness.UDPPorts(p.PID(), lowPort, topPort)
+	must(t, err)
+	p, err = s.border.Start(harness.Spec{Name: "proxy", Path: s.programs["proxy"], Dir: s.dir, Args: []string{
+		"-config", s.configured(t, "proxy.yaml"),
+	}})
+	s.proxy = keep(t, p, err)
+	must(t, p.Ready(func() error {
+		return s.border.Do(func() error {
+			conn, err := net.DialTimeout("tcp", public+":443", time.Second)
+			if err == nil {
+				err = conn.Close()
+			}
+			return err
+		})
+	}))
+}
+
+// ng asks the media daemon, from the border.
+func (s *site) ng(ask func(harness.NG) error) error {
+	return s.border.Do(func() error { return ask(harness.NG{Address: "127.0.0.1:2223"}) })
+}
+
+func (s *site) desk(t *testing.T, name, host, user string) *harness.Phone {
+	t.Helper()
+	p, err := harness.StartAccounts(s.programs["demo-phone"], name, host, pbxAddress, s.dir,
+		map[string]string{user: "tone,ring=100ms"})
+	must(t, err)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("%s:\n%s", name, p.Tail(3000))
+		}
+		if err := p.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return p
+}
+
+func (s *site) browser(t *testing.T, where *harness.Namespace, name, user, library string) *harness.Page {
+	t.Helper()
+	b, err := where.StartBrowser(absolute(t, "../browser"), filepath.Join(s.dir, name))
+	must(t, err)
+	t.Cleanup(func() { _ = b.Stop() })
+	page, err := b.OpenPage(name, library, user, "wss://"+public+"/ws", 20*time.Second)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, s.proxy.Tail(3000))
+	}
+	return page
+}
+
+// idle waits until the media daemon has neither call nor port.
+func (s *site) idle(t *testing.T) {
+	t.Helper()
+	if err := harness.Eventually(8*time.Second, func() error {
+		var calls []string
+		if err := s.ng(func(n harness.NG) (err error) { calls, err = n.Calls(); return err }); err != nil {
+			return err
+		}
+		ports, err := harness.MediaSockets(s.media.PID(), lowPort, topPort, s.mediaAtStart)
+		if err == nil && len(calls)+len(ports) > 0 {
+			err = fmt.Errorf("%s still has calls %v and ports %v", s.media.Name, calls, ports)
+		}
+		return err
+	}); err != nil {
+		t.Error(err)
+	}
+}
