@@ -3,7 +3,7 @@ import { JsSipPhone } from './phone-jssip.mjs';
 import { SipJsPhone } from './phone-sipjs.mjs';
 import { Listener } from './audio.mjs';
 
-const MICROPHONE_HZ = 1000;
+let microphoneHz = 1000;
 const state = { state: 'idle', code: 0, cause: '', by: '', heldByPeer: false };
 const note = (fields) => Object.assign(state, fields);
 let phone;
@@ -31,14 +31,15 @@ async function stats() {
 }
 
 window.exam = {
+  microphone: ({ hz }) => { microphoneHz = hz; }, // before the first call
   register: async ({ library, ...account }) => {
     phone = library === 'sipjs' ? new SipJsPhone(note) : new JsSipPhone(note);
-    phone.microphoneHz = MICROPHONE_HZ;
+    phone.microphoneHz = microphoneHz;
     await phone.register(account);
   },
-  call: ({ target }) => phone.call(target, MICROPHONE_HZ),
+  call: ({ target }) => phone.call(target, microphoneHz),
   // Not awaited: the promise of an answer that a CANCEL has overtaken never settles.
-  answer: () => void phone.answer(MICROPHONE_HZ).catch((e) => console.log(`answer: ${e}`)),
+  answer: () => void phone.answer(microphoneHz).catch((e) => console.log(`answer: ${e}`)),
   reject: ({ code }) => phone.reject(code),
   hangup: async () => { await phone.hangup(); },
   transfer: async ({ target }) => { await phone.transfer(target); },

@@ -58,6 +58,10 @@ func (p *Page) do(name string, with, result any) error {
 	return p.browser.Do(p.name, name, with, result)
 }
 
+// Microphone sets the tone that the page speaks with, 1000 Hz if it is not called;
+// before the page's first call.
+func (p *Page) Microphone(hz int) error { return p.do("microphone", map[string]any{"hz": hz}, nil) }
+
 // Call calls user; it returns when the INVITE is on its way.
 func (p *Page) Call(user string) error {
 	return p.do("call", map[string]any{"target": "sip:" + user + "@" + Domain}, nil)

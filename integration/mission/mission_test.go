@@ -13,6 +13,7 @@ import (
 const (
 	step      = 10 * time.Second // for what one side does to show at the other
 	browserHz = 1000.0           // what a page's microphone hears
+	otherHz   = 1400.0           // and that of the second page
 	phoneHz   = 440.0            // what a phone plays
 	margin    = 20.0
 )
@@ -24,6 +25,7 @@ func TestMission(t *testing.T) {
 			s := newSite(t, built, daemon)
 			t.Run("a phone calls a browser", s.phoneCallsBrowser)
 			t.Run("a browser calls a phone", s.browserCallsPhone)
+			t.Run("a browser calls a browser", s.browserCallsBrowser)
 		})
 	}
 }
@@ -78,7 +80,8 @@ func until(t *testing.T, p *harness.Page, states ...string) {
 	}
 }
 
-// phoneCallsBrowser: the phone also holds, resumes and hangs up.
+// phoneCallsBrowser is a call from the office through the SIP server: the phone holds, resumes and transfers the page to
+// another phone.
 func (s *site) phoneCallsBrowser(t *testing.T) {
 	s.reset(t)
 	must(t, s.phoneA.CallFrom(deskUser, pageUser))
@@ -87,17 +90,80 @@ func (s *site) phoneCallsBrowser(t *testing.T) {
 	must(t, s.phoneA.Until(step, "established"))
 	until(t, s.page, "confirmed")
 	talk(t, s.page, s.phoneA)
-	must(t, s.phoneA.Hangup())
+
+	must(t, s.phoneA.Hold("sendonly"))
+	held(t, s.page, true)
+	hear(t, phoneEar{s.phoneA}, 0)
+	hear(t, pageEar{s.page}, phoneHz) // its music goes on
+	must(t, s.phoneA.Resume())
+	held(t, s.page, false)
+	talk(t, s.page, s.phoneA)
+
+	must(t, s.phoneA.Transfer(deskUser2))
+	must(t, s.phoneB.Until(step, "established"))
+	must(t, s.phoneA.Until(step, "ended")) // told by NOTIFY that it worked
+	until(t, s.page, "confirmed")
+	talk(t, s.page, s.phoneB)
+	must(t, s.phoneB.Hangup())
 	until(t, s.page, "ended")
 	s.idle(t)
 }
 
+// browserCallsPhone: the page holds, resumes and hangs up, the phone holds without media.
 func (s *site) browserCallsPhone(t *testing.T) {
 	s.reset(t)
 	must(t, s.page.Call(deskUser))
 	until(t, s.page, "confirmed")
 	talk(t, s.page, s.phoneA)
+	must(t, s.phoneA.Hold("inactive"))
+	held(t, s.page, true)
+	hear(t, pageEar{s.page}, 0)
+	must(t, s.phoneA.Resume())
+	held(t, s.page, false)
+	talk(t, s.page, s.phoneA)
+	must(t, s.page.Hold())
+	hear(t, phoneEar{s.phoneA}, 0)
+	must(t, s.page.Unhold())
+	talk(t, s.page, s.phoneA)
 	must(t, s.page.Hangup())
 	must(t, s.phoneA.Until(step, "ended"))
 	s.idle(t)
+}
+
+// browserCallsBrowser passes the border twice with one Call-ID: out of the first page to the SIP server, and from there
+// back to the second page.
+func (s *site) browserCallsBrowser(t *testing.T) {
+	s.reset(t)
+	must(t, s.other.Call(pageUser))
+	until(t, s.page, "incoming")
+	must(t, s.page.Answer())
+	until(t, s.page, "confirmed")
+	until(t, s.other, "confirmed")
+	both := func() {
+		t.Helper()
+		hear(t, pageEar{s.page}, otherHz)
+		hear(t, pageEar{s.other}, browserHz)
+	}
+	both()
+	must(t, s.page.Hold())
+	held(t, s.other, true)
+	must(t, s.page.Unhold())
+	held(t, s.other, false)
+	both()
+	must(t, s.other.Hangup())
+	until(t, s.page, "ended")
+	s.idle(t)
+}
+
+func held(t *testing.T, p *harness.Page, want bool) {
+	t.Helper()
+	if err := harness.Eventually(step, func() error {
+		state, err := p.State()
+		if err == nil && state.HeldByPeer != want {
+			err = fmt.Errorf("held by the peer: %v", state.HeldByPeer)
+		}
+		return err
+	}); err != nil {
+		t.Error(err)
+	}
 }

@@ -73,6 +73,7 @@ func newSite(t *testing.T, built map[string]string, daemon string) *site {
 	s.phoneB = s.desk(t, "phoneB", deskB, deskUser2)
 	s.page = s.browser(t, s.pageA, "a", pageUser, "jssip")
 	s.other = s.browser(t, s.pageB, "b", otherUser, "sipjs")
+	must(t, s.other.Microphone(otherHz))
 	return s
 }
 
