@@ -29,16 +29,18 @@ export class JsSipPhone {
   take(session, state) {
     this.session = session;
     this.note({ state, code: 0, cause: '', heldByPeer: false });
+    // A call that was transferred ends after the next one has begun.
+    const note = (fields) => this.session === session && this.note(fields);
     session.on('progress', (e) => {
-      if (e.originator === 'remote') this.note({ state: 'ringing', code: e.response.status_code });
+      if (e.originator === 'remote') note({ state: 'ringing', code: e.response.status_code });
     });
-    session.on('confirmed', () => this.note({ state: 'confirmed' }));
-    session.on('ended', (e) => this.note({ state: 'ended', cause: e.cause, by: e.originator }));
+    session.on('confirmed', () => note({ state: 'confirmed' }));
+    session.on('ended', (e) => note({ state: 'ended', cause: e.cause, by: e.originator }));
     session.on('failed', (e) =>
-      this.note({ state: 'ended', cause: e.cause, by: e.originator, code: e.message?.status_code ?? 0 }));
-    session.on('hold', (e) => e.originator === 'remote' && this.note({ heldByPeer: true }));
+      note({ state: 'ended', cause: e.cause, by: e.originator, code: e.message?.status_code ?? 0 }));
+    session.on('hold', (e) => e.originator === 'remote' && note({ heldByPeer: true }));
     session.on('refer', (e) => this.refer(e));
-    session.on('unhold', (e) => e.originator === 'remote' && this.note({ heldByPeer: false }));
+    session.on('unhold', (e) => e.originator === 'remote' && note({ heldByPeer: false }));
   }
 
   async call(target, hz) {

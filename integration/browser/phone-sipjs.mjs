@@ -42,13 +42,15 @@ export class SipJsPhone {
   take(session, state) {
     this.session = session;
     this.note({ state, code: 0, cause: '', heldByPeer: false });
+    // A call that was transferred ends after the next one has begun.
+    const note = (fields) => this.session === session && this.note(fields);
     session.stateChange.addListener((now) => {
-      if (now === SessionState.Established) this.note({ state: 'confirmed' });
-      if (now === SessionState.Terminated) this.note({ state: 'ended' });
+      if (now === SessionState.Established) note({ state: 'confirmed' });
+      if (now === SessionState.Terminated) note({ state: 'ended' });
     });
     session.delegate = {
       onBye: (bye) => {
-        this.note({ cause: 'Terminated', by: 'remote' });
+        note({ cause: 'Terminated', by: 'remote' });
         return bye.accept(); // with this handler set, SIP.js leaves the 200 to us
       },
       onRefer: async (referral) => {
@@ -60,7 +62,7 @@ export class SipJsPhone {
       },
       onInvite: (request) => {
         const direction = /^a=(sendonly|inactive)/m.test(request.body);
-        this.note({ heldByPeer: direction });
+        note({ heldByPeer: direction });
       },
     };
   }

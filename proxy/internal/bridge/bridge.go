@@ -215,14 +215,14 @@ func (s *Step) profile(name string) (*Profile, error) {
 // end deletes the call at the daemon, once. With forget its state goes too,
 // when the delete is done.
 func (s *Step) end(r *request.Request, forget bool) {
-	c := s.find(r.CallID())
+	c := s.find(r.MediaID())
 	switch {
 	case c == nil && !r.InDialog:
 		return // never had media
 	case c == nil:
 		// From before a restart of the proxy: the daemon may know it.
 		var err error
-		if c, err = s.enter(r.CallID()); err != nil {
+		if c, err = s.enter(r.MediaID()); err != nil {
 			r.Log.Warn("media of the call is left to the daemon's timeout", zap.Error(err))
 			return
 		}

@@ -88,7 +88,7 @@ func (e *exchange) Outgoing(ctx context.Context, r *request.Request, b *request.
 
 // offer sends the SDP of a request as an offer towards its receiver.
 func (e *exchange) offer(ctx context.Context, r *request.Request, b *request.Branch, sender, receiver *Profile, sdp string) (string, error) {
-	c, err := e.step.enter(r.CallID())
+	c, err := e.step.enter(r.MediaID())
 	if err != nil {
 		return "", request.Fail(503, "Service Unavailable", err)
 	}
@@ -134,7 +134,7 @@ func (e *exchange) lateAnswer(ctx context.Context, r *request.Request, b *reques
 	if r.Msg.Method != sip.ACK && r.Msg.Method != sip.PRACK {
 		return "", false, nil
 	}
-	c, err := e.step.enter(r.CallID())
+	c, err := e.step.enter(r.MediaID())
 	if err != nil {
 		return "", true, err
 	}
@@ -216,7 +216,7 @@ func (e *exchange) reply(ctx context.Context, r *request.Request, b *request.Bra
 	if err != nil {
 		return "", err
 	}
-	c, err := e.step.enter(r.CallID())
+	c, err := e.step.enter(r.MediaID())
 	if err != nil {
 		return "", err
 	}
@@ -297,7 +297,7 @@ func (e *exchange) replace(ctx context.Context, r *request.Request, b *request.B
 // Finished implements request.Observer: what a failed request has told the
 // daemon is taken back.
 func (e *exchange) Finished(ctx context.Context, r *request.Request, b *request.Branch, o request.Outcome) {
-	c := e.step.find(r.CallID())
+	c := e.step.find(r.MediaID())
 	if r.Msg.Method == sip.BYE {
 		if c != nil {
 			e.step.forget(c)

@@ -445,6 +445,7 @@ func (k *Keeper) make(d *Dialog, method sip.RequestMethod, fromA bool) *request.
 	}
 	return &request.Request{
 		Msg: msg, Original: msg, Source: source, Received: time.Now(), InDialog: true, Profile: from.Profile, Shared: k.shared(d),
+		Pass:    passOf(d.seal),
 		Targets: []request.Target{target(to, uri)}, Observers: []request.Observer{&within{Keeper: k, d: d, fromA: fromA}}, Responder: nobody{},
 		Log: k.log.With(zap.String("call-id", d.CallID), zap.String("from-tag", from.Tag), zap.String("method", string(method))),
 	}
@@ -457,10 +458,10 @@ func (k *Keeper) acknowledge(d *Dialog, fromA bool, seq uint32) *request.Request
 	return r
 }
 
-// shared reports another dialog of the same call that goes on; early ones do not outlive a confirmed one. The lock is held.
+// shared reports another dialog of the same pass of the call that goes on; early ones do not outlive a confirmed one. The lock is held.
 func (k *Keeper) shared(d *Dialog) bool {
 	return slices.ContainsFunc(k.byCall[d.CallID], func(o *Dialog) bool {
-		return o != d && !o.closing && (o.Confirmed || !d.Confirmed)
+		return o != d && !o.closing && passOf(o.seal) == passOf(d.seal) && (o.Confirmed || !d.Confirmed)
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
+	"strconv"
 	"strings"
 	"time"
 
@@ -13,7 +14,7 @@ import (
 )
 
 // The sealed value is base64url(fields 0x1F-separated ‖ MAC). It holds for both legs profile, kind of reachability and
-// connection id, and is bound to Call-ID and A's tag by its MAC, so that it is of no use in another dialog.
+// connection id, then the pass if it is not the first one, and is bound to Call-ID and A's tag by its MAC, so that it is of no use in another dialog.
 const (
 	macSize = 10
 	// The kinds of reachability.
@@ -28,9 +29,39 @@ func (k *Keeper) Seal(r *request.Request, b *request.Branch) string {
 	if c, err := request.Addresses(r.Original, "Contact"); err == nil && len(c) > 0 && kindA == kindResolved && hidden(c[0].URI, r.Conn, direct(r)) {
 		kindA = kindBound
 	}
-	text := strings.Join([]string{r.Profile, kindA, string(r.Conn.ID()), b.Target.Profile, kindB, string(b.Conn.ID())}, "\x1f")
+	fields := []string{r.Profile, kindA, string(r.Conn.ID()), b.Target.Profile, kindB, string(b.Conn.ID())}
+	if r.Pass > 0 {
+		fields = append(fields, strconv.Itoa(r.Pass))
+	}
+	text := strings.Join(fields, "\x1f")
 	mac := k.mac(text, r.CallID(), r.FromTag())
 	return base64.RawURLEncoding.EncodeToString(append([]byte(text), mac...))
+}
+
+// passOf is the pass that a seal of ours tells of.
+func passOf(seal string) int {
+	raw, err := base64.RawURLEncoding.DecodeString(seal)
+	if err != nil || len(raw) <= macSize {
+		return 0
+	}
+	fields := strings.Split(string(raw[:len(raw)-macSize]), "\x1f")
+	if len(fields) < 7 {
+		return 0
+	}
+	pass, _ := strconv.Atoi(fields[6])
+	return pass
+}
+
+// passes counts the seals of ours in Record-Route: how often the call has been here before.
+func (k *Keeper) passes(r *request.Request) int {
+	entries, _ := request.Addresses(r.Original, "Record-Route") // those before one that cannot be read
+	n := 0
+	for i := range entries {
+		if _, sealed := request.Param(entries[i].URI.UriParams, request.SealParam); sealed && k.ours(entries[i].URI) {
+			n++
+		}
+	}
+	return n
 }
 
 func kindOf(c request.Connection, bound bool) string {
@@ -67,7 +98,7 @@ func (k *Keeper) restore(r *request.Request, seal string) (d *Dialog, fromA bool
 		return nil, false
 	}
 	fields := strings.Split(text, "\x1f")
-	if len(fields) != 6 {
+	if len(fields) < 6 {
 		return nil, false
 	}
 	d = &Dialog{CallID: r.CallID(), Confirmed: true, seal: seal, since: time.Now()}

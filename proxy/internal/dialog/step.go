@@ -32,7 +32,7 @@ func (k *Keeper) Handle(_ context.Context, r *request.Request) (request.Verdict,
 		if k.full() {
 			return request.Done, request.Fail(sip.StatusServiceUnavailable, "Too Many Calls", nil)
 		}
-		r.Dialogs = k
+		r.Dialogs, r.Pass = k, k.passes(r)
 		r.Observers = append(r.Observers, k)
 	case sip.SUBSCRIBE, sip.REFER, sip.NOTIFY:
 		r.Dialogs = k

@@ -55,7 +55,7 @@ func (k *Keeper) attach(r *request.Request, seal string) (request.Verdict, error
 		d.closing, d.by = true, by // no BYE of our own on top
 		r.Shared = k.shared(d)
 	}
-	r.Profile = sender.Profile
+	r.Profile, r.Pass = sender.Profile, passOf(d.seal)
 	r.Targets = []request.Target{target(peer, r.Msg.Recipient)}
 	r.Observers = append(r.Observers, &within{Keeper: k, d: d, fromA: fromA})
 	return request.Continue, nil

@@ -10,6 +10,8 @@ package request
 import (
 	"context"
 	"net/netip"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
@@ -62,6 +64,9 @@ type Request struct {
 	InDialog bool
 	// Shared says of a BYE that another dialog of the same call goes on: what belongs to the whole call stays.
 	Shared bool
+	// Pass tells how often its call has run through the proxy before it came here again: a call between two users of an
+	// upstream proxy does, with the same Call-ID and tags. Set by the dialog step.
+	Pass int
 	// Profile is the leg profile of the side the request comes from: the listener's, unless a step knows better.
 	Profile string
 	// User is the authenticated user as "name@realm"; empty when nobody authenticated.
@@ -230,6 +235,26 @@ func Fail(code int, reason string, cause error) *Error {
 
 // CallID is the Call-ID; empty when the message has none.
 func (r *Request) CallID() string { return CallID(r.Msg) }
+
+// MediaID is the call-id for the media daemon: the Call-ID, with a mark that no Call-ID can have where the call is here for
+// a further time, so that its passes are different calls there.
+func (r *Request) MediaID() string {
+	if r.Pass == 0 {
+		return r.CallID()
+	}
+	return r.CallID() + passMark + strconv.Itoa(r.Pass)
+}
+
+const passMark = ";pass="
+
+// CallIDOfMedia is the Call-ID behind a MediaID, and the pass.
+func CallIDOfMedia(id string) (callID string, pass int) {
+	callID, text, marked := strings.Cut(id, passMark)
+	if pass, err := strconv.Atoi(text); marked && err == nil {
+		return callID, pass
+	}
+	return id, 0
+}
 
 // FromTag is the tag of From; empty when absent.
 func (r *Request) FromTag() string { return FromTag(r.Msg) }

@@ -174,3 +174,18 @@ func FuzzValues(f *testing.F) {
 		}
 	})
 }
+
+func TestMediaIDTellsPassesApart(t *testing.T) {
+	for pass, want := range []string{"c~1;x@h", "c~1;x@h;pass=1"} {
+		id := sip.CallIDHeader("c~1;x@h")
+		msg := sip.NewRequest(sip.INVITE, sip.Uri{})
+		msg.AppendHeader(&id)
+		r := &Request{Msg: msg, Pass: pass}
+		if got := r.MediaID(); got != want {
+			t.Errorf("pass %d: %q", pass, got)
+		}
+		if callID, n := CallIDOfMedia(want); callID != "c~1;x@h" || n != pass {
+			t.Errorf("%s: %q, %d", want, callID, n)
+		}
+	}
+}
