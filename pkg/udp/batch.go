@@ -22,6 +22,7 @@ type Reader struct {
 	names   []Sockaddr
 	buffer  []byte
 	stride  int
+	room    int // for one packet, up to stride
 	used    int // headers the kernel has written to since they were set up
 	zones   Zones
 }
@@ -29,12 +30,14 @@ type Reader struct {
 // NewReader makes a reader of count datagrams of at most size bytes. Each buffer has room for slack more bytes behind the datagram, so
 // that a packet can grow in place.
 func NewReader(count, size, slack int) *Reader {
+	stride := spread(size + slack)
 	r := &Reader{
 		headers: make([]mmsghdr, count),
 		iovecs:  make([]unix.Iovec, count),
 		names:   make([]Sockaddr, count),
-		buffer:  make([]byte, count*(size+slack)),
-		stride:  size + slack,
+		buffer:  make([]byte, count*stride),
+		stride:  stride,
+		room:    size + slack,
 		used:    count,
 	}
 	for i := range r.headers {
@@ -46,6 +49,13 @@ func NewReader(count, size, slack int) *Reader {
 		h.Name = (*byte)(unsafe.Pointer(&r.names[i]))
 	}
 	return r
+}
+
+// spread rounds a distance between buffers up to an odd number of cache lines. At a power of two, the beginnings of all packets would share
+// a few places of the processor's cache.
+func spread(size int) int {
+	const line = 64
+	return ((size+line-1)/line | 1) * line
 }
 
 // Len is the number of datagrams one Read may return.
@@ -76,7 +86,7 @@ func (r *Reader) Read(c *Conn) (int, error) {
 // Packet is the i-th datagram of the last Read. Its capacity includes the slack.
 func (r *Reader) Packet(i int) []byte {
 	start := i * r.stride
-	return r.buffer[start : start+int(r.headers[i].n) : start+r.stride]
+	return r.buffer[start : start+int(r.headers[i].n) : start+r.room]
 }
 
 // Truncated reports whether the i-th datagram was longer than the buffer.

@@ -9,14 +9,16 @@ import (
 
 // counters of a stream. They are written by the worker and read by anybody.
 type counters struct {
-	packetsIn, bytesIn, errorsIn    atomic.Uint64
-	errorBytesIn                    atomic.Uint64
-	packetsOut, bytesOut, errorsOut atomic.Uint64
-	lastPacket                      atomic.Int64  // Unix nanoseconds, 0 for never
-	controlSSRC                     atomic.Uint32 // of the last RTCP packet
-	sources                         sources
+	// What each packet needs comes first, so that it lies together.
+	packetsIn, bytesIn atomic.Uint64
+	lastPacket         atomic.Int64 // Unix nanoseconds, 0 for never
+	sources            sources
+	carry              atomic.Pointer[Carry] // that moves packets past Handle at the moment, nil for none
 
-	carry                        atomic.Pointer[Carry] // that moves packets past Handle at the moment, nil for none
+	packetsOut, bytesOut, errorsOut atomic.Uint64
+	errorsIn, errorBytesIn          atomic.Uint64
+	controlSSRC                     atomic.Uint32 // of the last RTCP packet
+
 	carries                      carries
 	carriedPackets, carriedBytes atomic.Uint64
 	lastCarried                  atomic.Int64 // Unix nanoseconds, 0 for never

@@ -14,9 +14,9 @@ type latch struct {
 	generation uint32 // of Stream.reopened that this state belongs to
 	closed     bool
 	rank       rank
+	until      time.Time      // end of learning
 	current    netip.AddrPort // learned address, as in endpoints
 	previous   netip.AddrPort // what was learned before Reopen
-	until      time.Time      // end of learning
 }
 
 // rank of a source in the heuristic mode; smaller is better.

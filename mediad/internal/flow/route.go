@@ -58,9 +58,18 @@ type Connectivity interface {
 // Route says what happens to the packets that arrive at one stream. It is immutable once given to Stream.SetRoute; the contexts it
 // points to have state, owned by the worker of the call. Routes of the same media share contexts from one re-offer to the next.
 type Route struct {
-	// Endpoint is the peer's address for this component from SDP, unset if unknown. It is where packets are sent until something
-	// better is learned or selected.
-	Endpoint netip.AddrPort
+	// What each packet needs comes first, so that it lies together.
+
+	// ICE is the stream's agent, nil without ICE. With it, media and DTLS are taken only from checked sources and sent only to
+	// the selected pair; Learning and its flags do not count.
+	ICE Connectivity
+	// Media are the outputs for RTP, ControlOut those for RTCP.
+	Media []Output
+	// Payloads are the payload types of the media, nil if they are not known: then nothing is observed and no Report made.
+	Payloads *Payloads
+	// Report says that the peer gets RTCP of our own, made while media flows either way (ng flag generate-RTCP). What RTCP the peer
+	// sends goes no further then.
+	Report   *Report
 	Learning Learning
 	// Strict drops packets from elsewhere once an address is learned (ng flag strict-source).
 	Strict bool
@@ -68,43 +77,32 @@ type Route struct {
 	Handover bool
 	// Asymmetric sends to Endpoint whatever is learned (ng flag asymmetric).
 	Asymmetric bool
-
-	// ICE is the stream's agent, nil without ICE. With it, media and DTLS are taken only from checked sources and sent only to
-	// the selected pair; Learning and its flags do not count.
-	ICE Connectivity
-	// PassSTUN lets connectivity checks and handshakes through to Media as they are: the parties do ICE, and DTLS, with each other
-	// (ng ICE=optional and force-relay). Nothing is learned from them.
-	PassSTUN bool
-	// DTLS takes handshake packets, nil without DTLS.
-	DTLS Handler
-
 	// Encrypted says that the peer sends SRTP: without Inbound (handshake not finished) media is dropped.
 	Encrypted bool
-	Inbound   *secure.Inbound
-
 	// Control says that this is the RTCP component: everything that arrives is RTCP.
 	Control bool
-	// Muxed says that RTCP may arrive here between RTP (RFC 5761). Without it RTCP on an RTP port is dropped.
-	Muxed bool
-
 	// Opaque says that the media is not RTP (T.38 over UDPTL, for example): whatever arrives goes to Media as it is. ICE, DTLS and
 	// encryption do not apply.
 	Opaque bool
 	// Drop takes no media further (inactive, held or blocked); packets still count and addresses are still learned.
 	Drop bool
-	// Media are the outputs for RTP, ControlOut those for RTCP.
-	Media      []Output
-	ControlOut []Output
 
-	// Payloads are the payload types of the media, nil if they are not known: then nothing is observed and no Report made.
-	Payloads *Payloads
+	Inbound *secure.Inbound
 	// Quality is told the sources that send and the RTCP that comes in, nil for nobody.
 	Quality *quality.Table
 	// Observer is told of telephone events and RTCP, nil for nobody.
-	Observer Observer
-	// Report says that the peer gets RTCP of our own, made while media flows either way (ng flag generate-RTCP). What RTCP the peer
-	// sends goes no further then.
-	Report *Report
+	Observer   Observer
+	ControlOut []Output
+	// Endpoint is the peer's address for this component from SDP, unset if unknown. It is where packets are sent until something
+	// better is learned or selected.
+	Endpoint netip.AddrPort
+	// DTLS takes handshake packets, nil without DTLS.
+	DTLS Handler
+	// Muxed says that RTCP may arrive here between RTP (RFC 5761). Without it RTCP on an RTP port is dropped.
+	Muxed bool
+	// PassSTUN lets connectivity checks and handshakes through to Media as they are: the parties do ICE, and DTLS, with each other
+	// (ng ICE=optional and force-relay). Nothing is learned from them.
+	PassSTUN bool
 }
 
 // Output is one place a packet goes on to.

@@ -13,10 +13,10 @@ const maxSources = 4
 
 // sources are the statistics by SSRC, written by the worker alone.
 type sources struct {
-	used   atomic.Int32
 	list   *[maxSources]source // made with the first one: RTCP has none, nor has a call that nobody talks in; readers look at used before
-	latest atomic.Int32        // index of the source of the last packet
-	turned bool                // another one than before; of the worker alone
+	used   atomic.Int32
+	latest atomic.Int32 // index of the source of the last packet
+	turned bool         // another one than before; of the worker alone
 }
 
 type source struct {

@@ -19,6 +19,7 @@ var ErrNoDestination = errors.New("flow: no destination yet")
 // Stream is one local UDP port that faces one party: the RTP or the RTCP component of a media. The engine reads it, its Route says what
 // becomes of the packets. Methods may be called from any goroutine unless they say otherwise.
 type Stream struct {
+	// What each packet needs comes first, so that it lies together.
 	port  udp.Port
 	shard atomic.Uint64
 
@@ -28,15 +29,19 @@ type Stream struct {
 	// outlet is another stream whose port packets to the peer leave from, nil for this one's.
 	outlet   atomic.Pointer[Stream]
 	counters *counters
-
-	mu        sync.Mutex // guards endpoints
-	endpoints endpoints
-
+	closed   atomic.Bool // set under sending
 	// reopened counts Reopen calls, so that the worker notices them without a lock.
 	reopened atomic.Uint32
+	latch    latch // owned by the worker
+
+	// settled tells that the latch has closed, or that a packet has come where nothing is learned.
+	settled atomic.Bool
+	tos     atomic.Int32 // of what the port sends, −1 for what the engine has given it
 	// opened is the time of the last Reopen in Unix nanoseconds.
 	opened atomic.Int64
-	latch  latch // owned by the worker
+	// latched is one more than the number of Reopen calls when the latch was last closed, 0 if it never was.
+	latched atomic.Uint64
+	watcher atomic.Pointer[Watcher]
 	// waiting are packets ahead of their keys, owned by the worker.
 	waiting []ahead
 	// passed are the connectivity checks and handshakes sent on this second, owned by the worker.
@@ -44,16 +49,11 @@ type Stream struct {
 		second int64 // Unix time
 		count  int32
 	}
-	// settled tells that the latch has closed, or that a packet has come where nothing is learned.
-	settled atomic.Bool
-	// latched is one more than the number of Reopen calls when the latch was last closed, 0 if it never was.
-	latched atomic.Uint64
 
-	watcher atomic.Pointer[Watcher]
-	tos     atomic.Int32 // of what the port sends, −1 for what the engine has given it
+	mu        sync.Mutex // guards endpoints
+	endpoints endpoints
 
 	sending sync.RWMutex // held for reading while Send uses the port
-	closed  atomic.Bool  // set under sending
 }
 
 // NewStream makes the stream of a port. Streams with the same shard, normally a hash of the Call-ID, are served by the same worker; the

@@ -3,13 +3,14 @@ package loop
 import "time"
 
 const (
-	// Gather is how long a busy worker lets packets gather before it handles them together. A wake-up costs as much as handling a packet
-	// or two, so this is what a network card's interrupt moderation is; for sound it is nothing.
-	Gather = 100 * time.Microsecond
 	// window is what a worker's load is measured over.
 	window = 2 * time.Millisecond
-	// busyFrom is the number of packets in a window from which on a worker is busy: 20,000 a second, two in the time of Gather.
+	// busyFrom is the number of packets in a window from which on a worker is busy: 20,000 a second.
 	busyFrom = 40
+	// together is how many packets a busy worker wants to handle at once.
+	together = 16
+	// least is the shortest time that it lets packets gather.
+	least = 100 * time.Microsecond
 )
 
 // Pace measures a worker's load. It is the loop's.
@@ -17,6 +18,7 @@ type Pace struct {
 	begin   time.Time
 	packets int
 	load    bool
+	apart   time.Duration // between packets, on average
 }
 
 // Note counts the packets of a turn.
@@ -27,8 +29,16 @@ func (p *Pace) Note(packets int, now time.Time) {
 		return
 	}
 	p.load = int64(p.packets)*int64(window) >= busyFrom*int64(d)
+	p.apart = d / time.Duration(max(p.packets, 1))
 	p.begin, p.packets = now, 0
 }
 
 // Busy reports whether so much comes that gathering pays.
 func (p *Pace) Busy() bool { return p.load }
+
+// Gather is how long a busy worker lets packets gather before it handles them together, up to most: a wake-up costs as much as handling
+// a few packets, and what they share stays in the processor's caches. It is what a network card's interrupt moderation is; for sound it is
+// nothing.
+func (p *Pace) Gather(most time.Duration) time.Duration {
+	return min(max(together*p.apart, least), most)
+}

@@ -19,8 +19,14 @@ func TestPace(t *testing.T) {
 	require.False(t, p.Busy())
 	turns(100, 1, 100*time.Microsecond) // 10,000 a second
 	require.False(t, p.Busy())
-	turns(100, 5, 100*time.Microsecond)
+	const most = 300 * time.Microsecond
+	turns(100, 5, 200*time.Microsecond) // 25,000
 	require.True(t, p.Busy())
+	require.Equal(t, most, p.Gather(most))
+	turns(100, 16, 150*time.Microsecond)
+	require.Equal(t, 150*time.Microsecond, p.Gather(most))
+	turns(100, 40, 100*time.Microsecond)
+	require.Equal(t, least, p.Gather(most))
 	turns(1, 50, time.Second) // a silence, however much ends it
 	require.False(t, p.Busy())
 	turns(1000, 1, 20*time.Microsecond)

@@ -129,7 +129,7 @@ func (p *poller) wait(sleep bool) int {
 		timeout = -1
 		if p.pace.Busy() { // let packets gather, unless a command comes
 			fds := [1]unix.PollFd{{Fd: int32(p.queue.FD()), Events: unix.POLLIN}}
-			ts := unix.NsecToTimespec(int64(loop.Gather))
+			ts := unix.NsecToTimespec(int64(p.pace.Gather(gather)))
 			_, _ = unix.Ppoll(fds[:], &ts, nil)
 		}
 	}

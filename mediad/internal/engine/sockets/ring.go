@@ -130,11 +130,11 @@ func (r *ring) detach(streams []*flow.Stream) (attached []*flow.Stream) {
 		r.cancel(n)
 	}
 	for r.ending > 0 {
-		r.enter(1, loop.Gather) // cancels complete at once; should one not, others must not wait for it
+		r.enter(1, gather) // cancels complete at once; should one not, others must not wait for it
 		r.complete()
 	}
 	for r.sends.mark(); r.sends.marked > 0; {
-		r.enter(1, loop.Gather)
+		r.enter(1, gather)
 		r.complete()
 	}
 	return attached
@@ -175,7 +175,7 @@ func (r *ring) turn(sleep bool) {
 	switch {
 	case !sleep || len(r.unarmed) > 0:
 	case r.pace.Busy():
-		wait, timeout = r.sends.underWay()+gatherMost, loop.Gather
+		wait, timeout = r.sends.underWay()+gatherMost, r.pace.Gather(gather)
 	default:
 		wait = r.sends.underWay() + 1
 	}

@@ -10,6 +10,9 @@ import (
 	"github.com/tandem-sbc/tandem/pkg/udp"
 )
 
+// gather is how long a busy worker lets packets gather at most.
+const gather = 200 * time.Microsecond
+
 // mover moves packets between sockets and the streams of one worker. It is used on the worker's thread only.
 type mover interface {
 	// attach starts reading a stream, once.

@@ -76,14 +76,11 @@ func (p *port) Close() error {
 	return nil
 }
 
-// find is the stream that is attached at a local address, or nil. It takes no lock.
-func (e *Engine) find(local netip.AddrPort) *flow.Stream {
+// find is the port that is open at a local address, or nil. It takes no lock.
+func (e *Engine) find(local netip.AddrPort) *port {
 	for _, a := range *e.addresses.Load() {
 		if a.key == local.Addr() {
-			if p := a.at(local.Port()); p != nil {
-				return p.stream.Load()
-			}
-			break
+			return a.at(local.Port())
 		}
 	}
 	return nil

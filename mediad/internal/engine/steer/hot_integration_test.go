@@ -3,6 +3,8 @@
 package steer
 
 import (
+	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"testing"
 	"time"
@@ -52,19 +54,25 @@ func TestNoAllocation(t *testing.T) {
 
 // BenchmarkRelay is one turn of the loop: a batch of packets of many streams read, routed and sent. The senders' time is not counted.
 func BenchmarkRelay(b *testing.B) {
-	const batch = 32
+	for _, calls := range []int{16, 4000} {
+		b.Run(fmt.Sprint(calls), func(b *testing.B) { relayTurns(b, calls) })
+	}
+}
+
+func relayTurns(b *testing.B, calls int) {
+	const batch = 16
 	ip := netip.MustParseAddr("127.0.0.1")
 	e := still(b)
 	phone := listen(b, "127.0.0.1:0")
-	var to []netip.AddrPort
-	for i := range uint16(batch) {
-		s, _ := streams(b, e, ip, 30000+2*i, local(phone))
-		to = append(to, s.LocalAddr())
+	to := make([]netip.AddrPort, calls)
+	for i, place := range rand.Perm(calls) {
+		s, _ := streams(b, e, ip, uint16(30000+4*i), local(phone))
+		to[place] = s.LocalAddr()
 	}
 	pkt, w := packet(b, 1, 172), e.workers[0]
 	var spent time.Duration
-	for b.Loop() {
-		for _, a := range to {
+	for at := 0; b.Loop(); at = (at + batch) % calls {
+		for _, a := range to[at:][:batch] {
 			send(b, phone, pkt, a)
 		}
 		begin := time.Now()
