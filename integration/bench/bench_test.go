@@ -65,7 +65,7 @@ func TestEveryDaemonRelaysWithoutLoss(t *testing.T) {
 		kind       traffic.Kind
 	}{{"loopback", loopback, traffic.RTP}, {"veth", veth, traffic.RTP}, {"srtp", loopback, traffic.SRTP}, {"dtls", loopback, traffic.DTLS}} {
 		s := sites[at.site]
-		for _, c := range candidates(mediad) {
+		for _, c := range candidates(mediad, "") {
 			t.Run(at.name+"/"+c.Name, func(t *testing.T) {
 				for _, x := range relayed(t, &c, s, at.kind, filepath.Join(work, at.name)) {
 					x.Figure, x.Daemon, all.Lines[c.Name] = "relay", c.Name, c.line(s)

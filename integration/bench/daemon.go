@@ -25,15 +25,23 @@ type candidate struct {
 // base is who all are compared with.
 const base = "rtpengine"
 
-// candidates lists them; mediad is the path of our binary.
-func candidates(mediad string) []candidate {
-	return []candidate{
+// candidates lists them; mediad is the path of our binary, before that of another one to compare with, if any.
+func candidates(mediad, before string) []candidate {
+	list := []candidate{
 		{Name: base, Program: "rtpengine", Args: []string{"--table=-1", "--num-threads=2"}, Sockets: true},
 		{Name: "sockets", Program: mediad, Args: []string{"--table=-1", "--engine=sockets"}, Sockets: true},
 		{Name: "sockets, epoll", Program: mediad, Args: []string{"--table=-1", "--engine=sockets", "--io-uring=false"}, Sockets: true, Variant: true},
 		{Name: "steer", Program: mediad, Args: []string{"--table=-1", "--engine=steer"}},
 		{Name: "kernel", Program: mediad, Args: []string{"--engine=kernel"}, Kernel: true},
 	}
+	if before == "" {
+		return list
+	}
+	for _, c := range list[1:] {
+		c.Name, c.Program = c.Name+", before", before
+		list = append(list, c)
+	}
+	return list
 }
 
 // args is the command line at a site, without the program.

@@ -38,6 +38,7 @@ type options struct {
 	repeats       int
 	quiet         float64
 	work          string
+	before        string
 }
 
 func parse() *options {
@@ -52,6 +53,7 @@ func parse() *options {
 	flag.IntVar(&o.repeats, "repeats", 2, "how often a step is repeated while others load the machine")
 	flag.Float64Var(&o.quiet, "quiet", 0.15, "other load above which a step counts as noisy, in `cores`")
 	flag.StringVar(&o.work, "work", "integration/out/bench", "`folder` of binaries, logs and samples.json")
+	flag.StringVar(&o.before, "before", "", "another `mediad`, measured with each engine beside the present one")
 	flag.Parse()
 	return o
 }
@@ -73,7 +75,7 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	b := &bench{options: o, folder: folder, candidates: chosen(candidates(mediad), o.daemons, ";", func(c candidate) string { return c.Name })}
+	b := &bench{options: o, folder: folder, candidates: chosen(candidates(mediad, o.before), o.daemons, ";", func(c candidate) string { return c.Name })}
 	figures := chosen(plan(o.quick, o.rounds), o.only, ",", func(f figure) string { return f.Name })
 	if len(b.candidates) == 0 || len(figures) == 0 {
 		return fmt.Errorf("nothing is called %s %s", o.only, o.daemons)

@@ -196,7 +196,7 @@ func (r *result) axes(figure string) (steps []float64, daemons []string) {
 		}
 	}
 	slices.Sort(steps)
-	order := candidates("")
+	order := candidates("", base)
 	place := func(name string) int {
 		return slices.IndexFunc(order, func(c candidate) bool { return c.Name == name })
 	}
@@ -214,7 +214,7 @@ func (r *result) has(figure, value string) bool {
 func (r *result) commands() string {
 	var b strings.Builder
 	b.WriteString("\n### Command lines of the daemons\n\n")
-	for _, c := range candidates("") {
+	for _, c := range candidates("", base) {
 		if line, has := r.Lines[c.Name]; has {
 			fmt.Fprintf(&b, "- %s: `%s`\n", c.Name, line)
 		}
