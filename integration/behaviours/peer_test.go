@@ -66,6 +66,8 @@ func (s *site) udp(t *testing.T, user, at, proxy string) *peer {
 
 func (s *site) listener(last int) string { return fmt.Sprintf("%s.%d:%d", s.net, last, sipPort) }
 
+func (s *site) sixListener() string { return fmt.Sprintf("[::1]:%d", s.six) }
+
 // carrier is a peer of the trunk, which needs no password.
 func (s *site) carrier(t *testing.T) *peer {
 	t.Helper()

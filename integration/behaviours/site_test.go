@@ -49,7 +49,7 @@ users:
 routes:
 %[4]smedia: {nodes: ["udp:%[5]s"]}
 profiles:
-  hidden: {flags: "RTP/AVP ICE=remove DTLS=passive SDES-off rtcp-mux-demux"}
+  hidden: {flags: "RTP/AVP ICE=remove DTLS=passive SDES-off rtcp-mux-demux replace-origin replace-session-connection", topology_hiding: true}
 storage: {path: "%[6]s/proxy.db"}
 tls: {local_ca: "%[6]s/ca"}
 limits: {ping: 1s}

@@ -65,7 +65,7 @@ func doubleRecordRoute(t *testing.T, s *site) {
 	d.routes = d.routes[len(d.routes)-1:]
 	d.hangUp(carrier)
 
-	six := s.udp(t, s.user(), "[::1]:0", fmt.Sprintf("[::1]:%d", s.six))
+	six := s.udp(t, s.user(), "[::1]:0", s.sixListener())
 	six.register()
 	e := carrier.connect(six, plain(), plain())
 	if got, want := records(e.invite), []string{fmt.Sprintf("sip:[::1]:%d;lr;r2=on", s.six), one + ";r2=on"}; fmt.Sprint(got) != fmt.Sprint(want) {

@@ -179,12 +179,18 @@ func (a *App) openChain(ctx context.Context) error {
 	if s.Registrar.Upstream != "" {
 		authentication.Registered = register.Registered
 	}
+	hiding, err := a.newHiding(ctx)
+	if err != nil {
+		return err
+	}
 	resolver := newResolver(s)
 	a.trunks = trunk.New(a.log.Named("trunk"))
 	if err := a.trunks.Configure(trunkConfigs(s, trunks)); err != nil {
 		return err
 	}
 	steps := chain.Steps{
+		Reveal:    hiding.Reveal(),
+		Hide:      hiding.Hide(),
 		Screen:    screen.NewStep(screening),
 		Dialog:    a.keeper,
 		Auth:      auth.New(authentication),

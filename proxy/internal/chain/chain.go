@@ -10,9 +10,9 @@ import (
 	"go.uber.org/zap"
 )
 
-// Steps are the stages; Auth, Registrar, Trunks, Route and Bridge may be nil.
+// Steps are the stages; all but Screen, Dialog and Forward may be nil.
 type Steps struct {
-	Screen, Dialog, Auth, Registrar, Trunks, Route, Bridge, Forward request.Step
+	Screen, Reveal, Dialog, Auth, Registrar, Trunks, Route, Bridge, Hide, Forward request.Step
 }
 
 // Chain runs requests through the steps. It implements transaction.User.
@@ -22,16 +22,16 @@ type Chain struct {
 
 // New compiles the order:
 //
-//	every request:        screen → dialog
-//	within a dialog:        → trunks → bridge → forward
-//	REGISTER:               → auth → registrar
-//	anything else:          → auth → trunks → route → bridge → forward
+//	every request:        screen
+//	within a dialog:        → reveal → dialog → trunks → bridge → hide → forward
+//	REGISTER:               → dialog → auth → registrar
+//	anything else:          → reveal → dialog → auth → trunks → route → bridge → hide → forward
 func New(s Steps) *Chain {
 	return &Chain{
-		within:   list(s.Screen, s.Dialog, s.Trunks, s.Bridge, s.Forward),
+		within:   list(s.Screen, s.Reveal, s.Dialog, s.Trunks, s.Bridge, s.Hide, s.Forward),
 		register: list(s.Screen, s.Dialog, s.Auth, s.Registrar),
-		outside:  list(s.Screen, s.Dialog, s.Auth, s.Trunks, s.Route, s.Bridge, s.Forward),
-		resume:   list(s.Bridge, s.Forward),
+		outside:  list(s.Screen, s.Reveal, s.Dialog, s.Auth, s.Trunks, s.Route, s.Bridge, s.Hide, s.Forward),
+		resume:   list(s.Bridge, s.Hide, s.Forward),
 	}
 }
 

@@ -34,6 +34,7 @@ func (k *Keeper) Handle(_ context.Context, r *request.Request) (request.Verdict,
 		}
 		r.Dialogs, r.Pass = k, k.passes(r)
 		r.Observers = append(r.Observers, k)
+		k.replaced(r)
 	case sip.SUBSCRIBE, sip.REFER, sip.NOTIFY:
 		r.Dialogs = k
 	}

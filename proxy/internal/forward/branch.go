@@ -305,13 +305,19 @@ func (b *branch) recordRoute(msg *sip.Request) {
 	}
 	secure := msg.Recipient.Scheme == "sips"
 	if r.Conn.SentBy() == b.Conn.SentBy() && r.Conn.Transport() == b.Conn.Transport() {
-		msg.PrependHeader(sip.NewHeader("Record-Route", recordRouteValue(r.Conn, secure, false, seal)))
-		return
+		b.Recorded = []string{recordRouteValue(r.Conn, secure, false, seal)}
+	} else {
+		b.Recorded = []string{recordRouteValue(b.Conn, secure, true, ""), recordRouteValue(r.Conn, secure, true, seal)}
 	}
-	msg.PrependHeader(
-		sip.NewHeader("Record-Route", recordRouteValue(b.Conn, secure, true, "")),
-		sip.NewHeader("Record-Route", recordRouteValue(r.Conn, secure, true, seal)),
-	)
+	shown := b.Recorded
+	if b.Record != nil {
+		shown = b.Record(shown)
+	}
+	headers := make([]sip.Header, 0, len(shown))
+	for _, v := range shown {
+		headers = append(headers, sip.NewHeader("Record-Route", v))
+	}
+	msg.PrependHeader(headers...)
 }
 
 func recordRouteValue(conn request.Connection, secure, double bool, seal string) string {

@@ -167,6 +167,10 @@ type Branch struct {
 	Conn Connection
 	// State is kept by forward.
 	State BranchState
+	// Recorded are our Record-Route values of this copy, topmost first: one, or two where transport or listener change.
+	Recorded []string
+	// Record, set by an Outgoing observer, says what is sent in place of Recorded.
+	Record func(recorded []string) []string
 	// Inserted is how often the request was sent again with credentials: its CSeq is higher by that than the one of the
 	// request received, and so must be those of later requests of the same sender.
 	Inserted uint32

@@ -65,6 +65,8 @@ type Profile struct {
 	Flags     string `yaml:"flags"`     // rtpengine's own words
 	Interface string `yaml:"interface"` // logical interface of the media daemon
 	SDPOnly   bool   `yaml:"sdp_only"`  // of a multipart body keep only the SDP towards this side
+	// TopologyHiding shows this side no Via, Record-Route and Contact but the proxy's own.
+	TopologyHiding bool `yaml:"topology_hiding"`
 }
 
 // Storage is where bindings and accounts are kept.
