@@ -171,7 +171,11 @@ func (a *App) openChain(ctx context.Context) error {
 	a.keeper = dialog.New(dialog.Config{Key: sealKey, Calls: s.Limits.Calls, Grace: grace}, a.edge, a.edge, a.layer,
 		func(ctx context.Context, r *request.Request) { c.Resume(ctx, r) }, a.log)
 	send := func(ctx context.Context, r *request.Request) { c.Resume(ctx, r) }
-	register := a.newRegistrar(domains, accounts, send)
+	a.trunks = trunk.New(a.log.Named("trunk"))
+	if err := a.trunks.Configure(trunkConfigs(s, trunks)); err != nil {
+		return err
+	}
+	register := a.newRegistrar(registrarPolicy(s, domains, a.trunks), accounts, send)
 	authentication := auth.Config{
 		Accounts: accounts, Domains: domains, Trunks: trunks, Key: nonceKey, Nonces: usedNonces,
 		Algorithms: s.Auth.Algorithms,
@@ -184,10 +188,6 @@ func (a *App) openChain(ctx context.Context) error {
 		return err
 	}
 	resolver := newResolver(s)
-	a.trunks = trunk.New(a.log.Named("trunk"))
-	if err := a.trunks.Configure(trunkConfigs(s, trunks)); err != nil {
-		return err
-	}
 	steps := chain.Steps{
 		Reveal:    hiding.Reveal(),
 		Hide:      hiding.Hide(),
@@ -199,7 +199,7 @@ func (a *App) openChain(ctx context.Context) error {
 		Route: route.New(route.Config{
 			Table: a.table, Domains: domains, Users: existing{accounts}, Connections: a.edge, Rules: rulesOf(s),
 			Trunks:   a.trunks,
-			Upstream: a.upstreamTargets(),
+			Upstream: upstreamTargets(s, a.trunks),
 		}),
 		Forward: forward.New(forward.Config{Challenges: a.trunks}, a.layer, a.edge, resolver),
 	}

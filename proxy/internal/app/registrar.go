@@ -14,53 +14,50 @@ import (
 	"github.com/tandem-sbc/tandem/proxy/internal/registrar"
 	"github.com/tandem-sbc/tandem/proxy/internal/request"
 	"github.com/tandem-sbc/tandem/proxy/internal/settings"
+	"github.com/tandem-sbc/tandem/proxy/internal/trunk"
 )
 
-// newRegistrar makes the registrar, with the one behind it if there is one. send takes what it makes itself.
-func (a *App) newRegistrar(domains *settings.Domains, accounts auth.Accounts, send func(context.Context, *request.Request)) *registrar.Step {
-	s := a.settings.Registrar
-	c := registrar.Config{
-		Table: a.table, Domains: domains, MaxContacts: s.MaxContacts,
-		MinExpires: time.Duration(s.MinExpires), MaxExpires: time.Duration(s.MaxExpires),
-		DefaultExpires: time.Duration(s.DefaultExpires), Moved: a.keeper.Move,
+// registrarPolicy compiles what the file says of the registrar. trunks give the targets of the one behind it.
+func registrarPolicy(s *settings.Settings, domains *settings.Domains, trunks *trunk.Trunks) registrar.Policy {
+	r := s.Registrar
+	p := registrar.Policy{
+		Domains: domains, MaxContacts: r.MaxContacts, MinExpires: time.Duration(r.MinExpires),
+		MaxExpires: time.Duration(r.MaxExpires), DefaultExpires: time.Duration(r.DefaultExpires),
 	}
-	if s.Upstream != "" {
-		c.Upstream = &registrar.Upstream{
-			Mode: midregistrar.Mode(s.Mode), Expires: time.Duration(s.UpstreamExpires), Domain: settings.Realm(a.settings.Domains[0]),
-			Targets: a.upstreamTargets(), Send: send, Post: a.layer, Authorize: authorizer(accounts),
-			Grace: grace, Log: a.log.Named("registrar"),
+	if r.Upstream != "" {
+		p.Upstream = &registrar.Upstream{
+			Mode: midregistrar.Mode(r.Mode), Expires: time.Duration(r.UpstreamExpires), Domain: settings.Realm(s.Domains[0]),
+			Targets: func(uri sip.Uri) []request.Target {
+				targets := trunks.Through(r.Upstream, uri)
+				for i := range targets {
+					targets[i].Trunk = "" // or the trunk's credentials would answer for the user
+				}
+				return targets
+			},
 		}
 	}
-	step := registrar.New(c)
+	return p
+}
+
+// newRegistrar makes the registrar. send takes what it makes itself.
+func (a *App) newRegistrar(p registrar.Policy, accounts auth.Accounts, send func(context.Context, *request.Request)) *registrar.Step {
+	step := registrar.New(registrar.Config{
+		Policy: p, Table: a.table, Moved: a.keeper.Move,
+		Way: registrar.Way{Send: send, Post: a.layer, Authorize: authorizer(accounts), Grace: grace, Log: a.log.Named("registrar")},
+	})
 	a.table.OnLost(step.Lost)
 	a.onClose(step.Close)
 	return step
 }
 
-// upstreamTargets gives the targets of the trunk that is the users' registrar, for any request URI, which stays as it is;
-// nil if there is no such trunk.
-func (a *App) upstreamTargets() func(uri sip.Uri) []request.Target {
-	t := a.settings.Trunk(a.settings.Registrar.Upstream)
-	if t == nil {
+// upstreamTargets gives the targets of the trunk that is the users' registrar, for requests that no route takes; nil if
+// there is no such trunk.
+func upstreamTargets(s *settings.Settings, trunks *trunk.Trunks) func(uri sip.Uri) []request.Target {
+	name := s.Registrar.Upstream
+	if name == "" {
 		return nil
 	}
-	profile := t.Profile
-	if profile == "" {
-		profile = settings.ProfileSIP
-	}
-	hops := make([]sip.Uri, len(t.Targets))
-	for i := range t.Targets {
-		_ = sip.ParseUri(t.Targets[i].URI, &hops[i]) // validated with the file
-	}
-	return func(uri sip.Uri) []request.Target {
-		targets := make([]request.Target, 0, len(hops))
-		for i := range hops {
-			targets = append(targets, request.Target{
-				URI: *uri.Clone(), NextHop: *hops[i].Clone(), Profile: profile, Trunk: t.Name, Q: 1000 - i, Trusted: true,
-			})
-		}
-		return targets
-	}
+	return func(uri sip.Uri) []request.Target { return trunks.Through(name, uri) }
 }
 
 // authorizer answers the upstream's challenges for users with an account here.

@@ -62,26 +62,37 @@ type Book struct {
 	trusted map[string]map[location.AoR]string // connection → AoR → Call-ID
 }
 
-// NewBook returns an empty book. out is the lifetime asked for at the upstream where the client's is shorter; min is the
-// shortest one that a client may be told.
-func NewBook(mode Mode, out, min time.Duration) *Book {
+// NewBook returns an empty book.
+func NewBook() *Book {
 	return &Book{
-		mode: mode, out: out, min: min,
+		mode:    Mirror,
 		told:    make(map[location.AoR]map[string]*Registration),
 		trusted: make(map[string]map[location.AoR]string),
 	}
 }
 
-// Mode is that of the book.
-func (b *Book) Mode() Mode { return b.mode }
+// Configure sets the rules. out is the lifetime asked for at the upstream where the client's is shorter; min is the
+// shortest one that a client may be told.
+func (b *Book) Configure(mode Mode, out, min time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.mode, b.out, b.min = mode, out, min
+}
+
+func (b *Book) rules() (Mode, time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.mode, b.out
+}
 
 // Asks are the contacts that a REGISTER which changes the bindings of aor to next leads to at the upstream; put are those
 // it adds or refreshes, drop those it removes.
 func (b *Book) Asks(aor location.AoR, next, put, drop []location.Binding) []Ask {
-	if b.mode == AoR {
+	mode, out := b.rules()
+	if mode == AoR {
 		ask := Ask{Key: Key{AoR: aor}, Q: 1000}
 		for i := range next {
-			ask.Lifetime = max(ask.Lifetime, b.out, lifetime(&next[i]))
+			ask.Lifetime = max(ask.Lifetime, out, lifetime(&next[i]))
 		}
 		return []Ask{ask}
 	}
@@ -91,8 +102,8 @@ func (b *Book) Asks(aor location.AoR, next, put, drop []location.Binding) []Ask 
 		p := &put[i]
 		seen[p.ID()] = true
 		asked := lifetime(p)
-		if b.mode == Contact {
-			asked = max(b.out, asked)
+		if mode == Contact {
+			asked = max(out, asked)
 		}
 		asks = append(asks, Ask{Key: Key{aor, p.ID()}, Lifetime: asked, Params: p.Params, Q: p.Q})
 	}
@@ -162,7 +173,7 @@ func lifetime(b *location.Binding) time.Duration { return b.Expires.Sub(b.Regist
 
 // KeyOf names what stands for a binding at the upstream.
 func (b *Book) KeyOf(binding *location.Binding) Key {
-	if b.mode == AoR {
+	if mode, _ := b.rules(); mode == AoR {
 		return Key{AoR: binding.AoR}
 	}
 	return Key{binding.AoR, binding.ID()}
@@ -228,14 +239,14 @@ func (b *Book) ForgetAll(aor location.AoR) {
 }
 
 // Orphans are the contacts of aor that the upstream still knows though no binding stands behind them; those that it has
-// forgotten by now are dropped from the book.
+// forgotten by now are dropped from the book. Those of another mode, before a new configuration, are orphans.
 func (b *Book) Orphans(now time.Time, aor location.AoR, bindings []location.Binding) []Key {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var keys []Key
 	for id, r := range b.told[aor] {
 		switch {
-		case b.mode == AoR && len(bindings) > 0, b.mode != AoR && bound(bindings, id):
+		case b.mode == AoR && id == "" && len(bindings) > 0, b.mode != AoR && bound(bindings, id):
 		case !now.Before(r.Expires()):
 			delete(b.told[aor], id)
 		default:

@@ -28,9 +28,15 @@ const (
 	short = 10 * time.Minute
 )
 
+func newBook(mode Mode) *Book {
+	b := NewBook()
+	b.Configure(mode, out, time.Minute)
+	return b
+}
+
 // told returns a book whose upstream heard at start of the contacts, for lifetime.
 func told(mode Mode, lifetime time.Duration, contacts ...location.Binding) *Book {
-	b := NewBook(mode, out, time.Minute)
+	b := newBook(mode)
 	for i := range contacts {
 		b.Tell(b.KeyOf(&contacts[i]), Registration{CallID: "c", Lifetime: lifetime, Forwarded: start})
 	}
@@ -80,7 +86,7 @@ func TestAoRThrottling(t *testing.T) {
 	require.True(t, due(time.Second, list(c), nil, nil, list(c)), "the last one leaves")
 	require.True(t, due(time.Second, list(a, c), nil, nil, list(a, c)), "all at once leave")
 	require.True(t, due(time.Second, nil, list(a), list(a), nil), "no contact here")
-	require.True(t, NewBook(AoR, out, time.Minute).Due(start, alice, list(a), list(a), list(a), nil), "unknown upstream")
+	require.True(t, newBook(AoR).Due(start, alice, list(a), list(a), list(a), nil), "unknown upstream")
 
 	require.Equal(t, []Ask{{Key: Key{AoR: alice}, Lifetime: out, Q: 1000}}, b.Asks(alice, list(a, c), list(a), nil), "one contact for all")
 	require.Equal(t, []Ask{{Key: Key{AoR: alice}, Q: 1000}}, b.Asks(alice, nil, nil, list(a)))
@@ -119,7 +125,7 @@ func TestReloadedPageKeepsItsID(t *testing.T) {
 	page.Instance, again.Instance, other.Instance = "<urn:uuid:1>", "<urn:uuid:1>", "<urn:uuid:2>"
 	require.Equal(t, page.ID(), again.ID())
 	require.NotEqual(t, page.ID(), other.ID())
-	require.Len(t, NewBook(Contact, out, time.Minute).Asks(alice, list(again), list(again), list(page)), 1, "replaced, not removed")
+	require.Len(t, newBook(Contact).Asks(alice, list(again), list(again), list(page)), 1, "replaced, not removed")
 }
 
 func TestOrphans(t *testing.T) {
@@ -135,12 +141,14 @@ func TestOrphans(t *testing.T) {
 	b = told(AoR, out, a)
 	require.Empty(t, b.Orphans(start, alice, list(c)), "somebody is left")
 	require.Equal(t, []Key{{AoR: alice}}, b.Orphans(start, alice, nil))
+	b.Configure(Contact, out, time.Minute)
+	require.Equal(t, []Key{{AoR: alice}}, b.Orphans(start, alice, list(c)), "of the mode before")
 	b.ForgetAll(alice)
 	require.Zero(t, b.Len())
 }
 
 func TestTrustBelongsToConnectionUserAndCall(t *testing.T) {
-	b := NewBook(AoR, out, time.Minute)
+	b := newBook(AoR)
 	require.False(t, b.Trusts("w1", alice, "c"))
 	b.Trust("w1", alice, "c")
 	require.True(t, b.Trusts("w1", alice, "c"))

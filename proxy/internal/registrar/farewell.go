@@ -51,7 +51,7 @@ func (f *farewells) later(aor location.AoR) {
 	if _, ok := f.pending[aor]; ok {
 		return
 	}
-	f.pending[aor] = time.Now().Add(f.step.Upstream.Grace)
+	f.pending[aor] = time.Now().Add(f.step.way.Grace)
 	f.queue = append(f.queue, aor)
 	select {
 	case f.wake <- struct{}{}:
@@ -100,11 +100,11 @@ func (f *farewells) first() (location.AoR, time.Duration) {
 
 // part removes what has gone, in the order of the exchanges about this address of record.
 func (f *farewells) part(aor location.AoR) {
-	u := f.step.Upstream
-	if len(u.book.Orphans(f.step.Now(), aor, f.step.Table.Lookup(aor))) == 0 {
+	s := f.step
+	if len(s.book.Orphans(s.now(), aor, s.table.Lookup(aor))) == 0 {
 		return
 	}
-	entered, ok := u.turns.Enter(f.step.Now(), aor, true, func() { f.later(aor) })
+	entered, ok := s.turns.Enter(s.now(), aor, true, func() { f.later(aor) })
 	if !ok {
 		f.later(aor)
 	}
@@ -112,22 +112,24 @@ func (f *farewells) part(aor location.AoR) {
 		return
 	}
 	// Nothing about it is under way now, so what is missing here is missing.
-	keys := u.book.Orphans(f.step.Now(), aor, f.step.Table.Lookup(aor))
+	keys := s.book.Orphans(s.now(), aor, s.table.Lookup(aor))
 	if len(keys) == 0 {
-		u.turns.Leave(aor, true)
+		s.turns.Leave(aor, true)
 		return
 	}
 	for _, key := range keys[1:] {
 		f.remove(key, func() {})
 	}
-	f.remove(keys[0], func() { u.turns.Leave(aor, true) })
+	f.remove(keys[0], func() { s.turns.Leave(aor, true) })
 }
 
 // remove takes one contact back at the upstream.
 func (f *farewells) remove(key midregistrar.Key, done func()) {
-	u := f.step.Upstream
-	reg, ok := u.book.Registration(key)
-	if !ok {
+	s := f.step
+	to := s.policy().Upstream
+	reg, ok := s.book.Registration(key)
+	if !ok || to == nil {
+		s.book.Forget(key)
 		done()
 		return
 	}
@@ -137,14 +139,14 @@ func (f *farewells) remove(key midregistrar.Key, done func()) {
 		done()
 		return
 	}
-	log := u.Log.With(zap.String("aor", string(key.AoR)), zap.String("call-id", reg.CallID))
+	log := s.way.Log.With(zap.String("aor", string(key.AoR)), zap.String("call-id", reg.CallID))
 	x := &exchange{
-		step: f.step, aor: key.AoR, msg: farewell(&reg), known: true, log: log,
+		step: s, to: to, aor: key.AoR, msg: farewell(&reg), known: true, log: log,
 		asks: []midregistrar.Ask{{Key: key, Q: 1000}}, uris: []string{reg.Contact},
 	}
 	x.done = func(_ context.Context, res *sip.Response) {
 		<-f.slots
-		u.book.Forget(key)
+		s.book.Forget(key)
 		switch {
 		case res == nil:
 			log.Warn("upstream registrar not told that a user has gone: no answer")

@@ -75,7 +75,7 @@ func (s *Step) binding(r *request.Request, contact *request.Address) (location.B
 		return location.Binding{}, 0, err
 	}
 	uri.Headers = nil // not allowed in a Contact that is to be called (RFC 3261 §19.1.1)
-	now := s.Now()
+	now := s.now()
 	b := location.Binding{
 		Contact:    uri.String(),
 		Key:        key(&uri),
@@ -109,14 +109,14 @@ func (s *Step) lifetime(msg *sip.Request, contact *request.Address) (time.Durati
 	// A value that is no number counts as absent (RFC 3261 §10.2.1.1).
 	seconds, err := strconv.ParseUint(strings.TrimSpace(text), 10, 32)
 	if err != nil {
-		return s.DefaultExpires, nil
+		return s.policy().DefaultExpires, nil
 	}
 	lifetime := time.Duration(seconds) * time.Second
-	if lifetime > 0 && lifetime < s.MinExpires {
+	if lifetime > 0 && lifetime < s.policy().MinExpires {
 		return 0, &request.Error{Code: 423, Reason: "Interval Too Brief", Headers: []sip.Header{
-			sip.NewHeader("Min-Expires", strconv.Itoa(int(s.MinExpires/time.Second)))}}
+			sip.NewHeader("Min-Expires", strconv.Itoa(int(s.policy().MinExpires/time.Second)))}}
 	}
-	return min(lifetime, s.MaxExpires), nil
+	return min(lifetime, s.policy().MaxExpires), nil
 }
 
 // direct reports whether the contact may be dialled when the connection it was

@@ -12,12 +12,14 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
 	"go.uber.org/zap"
 
 	"github.com/tandem-sbc/tandem/proxy/internal/location"
+	"github.com/tandem-sbc/tandem/proxy/internal/midregistrar"
 	"github.com/tandem-sbc/tandem/proxy/internal/request"
 )
 
@@ -38,28 +40,41 @@ type Domains interface {
 
 // Config is what the step needs.
 type Config struct {
-	Table   Table
-	Domains Domains
-
-	MinExpires     time.Duration // a shorter registration is answered 423
-	MaxExpires     time.Duration // a longer one is shortened
-	DefaultExpires time.Duration // if the client names none
-	MaxContacts    int           // of one address of record
+	Policy
+	Table Table
 
 	// Moved is told that a device has come back by another connection, so that
 	// its calls can follow it; nil = nobody is.
 	Moved func(from request.ConnectionID, to request.Connection)
 
-	// Upstream is the registrar behind this one; nil = this is the only one.
-	Upstream *Upstream
+	// Way is how a registrar behind this one is talked to.
+	Way Way
 
 	Now func() time.Time // nil = time.Now
 }
 
+// Policy is what may change while users are registered.
+type Policy struct {
+	Domains        Domains
+	MinExpires     time.Duration // a shorter registration is answered 423
+	MaxExpires     time.Duration // a longer one is shortened
+	DefaultExpires time.Duration // if the client names none
+	MaxContacts    int           // of one address of record
+
+	// Upstream is the registrar behind this one; nil = this is the only one.
+	Upstream *Upstream
+}
+
 // Step executes REGISTER.
 type Step struct {
-	Config
-	farewells *farewells // nil without Upstream
+	table     Table
+	moved     func(from request.ConnectionID, to request.Connection)
+	way       Way
+	now       func() time.Time
+	current   atomic.Pointer[Policy]
+	book      *midregistrar.Book
+	turns     *midregistrar.Turns
+	farewells *farewells
 }
 
 // New returns the step; Close ends it.
@@ -67,20 +82,28 @@ func New(c Config) *Step {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	s := &Step{Config: c}
-	if c.Upstream != nil {
-		c.Upstream.complete(&c)
-		s.farewells = newFarewells(s)
+	if c.Way.Grace <= 0 {
+		c.Way.Grace = 3 * time.Second
 	}
+	s := &Step{table: c.Table, moved: c.Moved, way: c.Way, now: c.Now, book: midregistrar.NewBook(), turns: midregistrar.NewTurns()}
+	s.Configure(c.Policy)
+	s.farewells = newFarewells(s)
 	return s
 }
 
-// Close ends the work in the background.
-func (s *Step) Close() {
-	if s.farewells != nil {
-		s.farewells.close()
+// Configure changes the policy for what comes from now on. Bindings, and what an upstream registrar was told, stay.
+func (s *Step) Configure(p Policy) {
+	if p.Upstream != nil {
+		s.book.Configure(p.Upstream.Mode, p.Upstream.Expires, p.MinExpires)
 	}
+	s.current.Store(&p)
 }
+
+// policy is the one in force.
+func (s *Step) policy() *Policy { return s.current.Load() }
+
+// Close ends the work in the background.
+func (s *Step) Close() { s.farewells.close() }
 
 // Reasons to refuse a REGISTER; they are logged as causes.
 var (
@@ -117,7 +140,7 @@ func (s *Step) Handle(ctx context.Context, r *request.Request) (request.Verdict,
 	if err != nil {
 		return request.Done, err
 	}
-	if s.Upstream != nil {
+	if s.policy().Upstream != nil {
 		return request.Done, s.relay(ctx, r, aor, change)
 	}
 	return request.Done, s.execute(r, aor, change)
@@ -128,12 +151,12 @@ func (s *Step) execute(r *request.Request, aor location.AoR, change *change) err
 	previous := s.previous(r, aor, change)
 	var bindings []location.Binding
 	refresh := false
-	err := s.Table.Update(aor, func(current []location.Binding) ([]location.Binding, error) {
+	err := s.table.Update(aor, func(current []location.Binding) ([]location.Binding, error) {
 		next, err := change.apply(current)
 		if err != nil {
 			return nil, err
 		}
-		if len(next) > s.MaxContacts {
+		if len(next) > s.policy().MaxContacts {
 			return nil, request.Fail(503, "Too Many Contacts", ErrTooManyContacts)
 		}
 		bindings, refresh = next, len(next) == len(current)
@@ -156,10 +179,10 @@ func (s *Step) execute(r *request.Request, aor location.AoR, change *change) err
 func (s *Step) changed(r *request.Request, previous request.ConnectionID) {
 	if r.Conn != nil && !request.Alive(r.Conn) {
 		// It closed before the binding was there to be taken out with it.
-		s.Table.ConnectionClosed(string(r.Conn.ID()))
+		s.table.ConnectionClosed(string(r.Conn.ID()))
 	}
 	if previous != "" {
-		s.Moved(previous, r.Conn)
+		s.moved(previous, r.Conn)
 	}
 }
 
@@ -174,11 +197,11 @@ func (s *Step) tell(r *request.Request, aor location.AoR, bindings int, refresh 
 // previous is the connection that the registering device had before, if it has
 // another one now.
 func (s *Step) previous(r *request.Request, aor location.AoR, c *change) request.ConnectionID {
-	if s.Moved == nil || r.Conn == nil {
+	if s.moved == nil || r.Conn == nil {
 		return ""
 	}
 	for i := range c.put {
-		id := request.ConnectionID(s.Table.Previous(aor, c.put[i].Instance, c.put[i].RegID))
+		id := request.ConnectionID(s.table.Previous(aor, c.put[i].Instance, c.put[i].RegID))
 		if id != "" && id != r.Conn.ID() {
 			return id
 		}
@@ -191,11 +214,11 @@ func (s *Step) addressOfRecord(r *request.Request) (location.AoR, error) {
 	if err != nil || to.URI.User == "" {
 		return "", request.Fail(400, "Bad To", err)
 	}
-	domain, own := s.Domains.Canonical(to.URI.Host)
+	domain, own := s.policy().Domains.Canonical(to.URI.Host)
 	if !own {
 		return "", request.Fail(404, "Not Found", nil)
 	}
-	if proxyKnows := s.Upstream == nil || r.User != ""; proxyKnows && r.User != to.URI.User+"@"+domain {
+	if proxyKnows := s.policy().Upstream == nil || r.User != ""; proxyKnows && r.User != to.URI.User+"@"+domain {
 		return "", request.Fail(403, "Forbidden", nil)
 	}
 	return location.NewAoR(to.URI.User, domain), nil
@@ -204,7 +227,7 @@ func (s *Step) addressOfRecord(r *request.Request) (location.AoR, error) {
 // headers are those of the 200: all bindings that now exist, and the Path that
 // was taken in.
 func (s *Step) headers(r *request.Request, bindings []location.Binding) []sip.Header {
-	now := s.Now()
+	now := s.now()
 	out := make([]sip.Header, 0, len(bindings)+2)
 	for i := range bindings {
 		b := &bindings[i]

@@ -52,21 +52,23 @@ func (r *recorder) Send(res *sip.Response) error {
 
 // fixture is a registrar with a clock that stands.
 type fixture struct {
-	t     *testing.T
-	table *location.Table
-	step  *Step
-	now   time.Time
-	conn  *connection
-	cseq  int
+	t      *testing.T
+	table  *location.Table
+	step   *Step
+	config Config
+	now    time.Time
+	conn   *connection
+	cseq   int
 }
 
 func newFixture(t *testing.T) *fixture {
 	f := &fixture{t: t, table: location.NewTable(nil, zap.NewNop()), now: time.Now().Truncate(time.Second)}
 	f.conn = &connection{transport: request.WSS, closed: make(chan struct{})}
-	f.step = New(Config{
-		Table: f.table, Domains: domains{}, MinExpires: time.Minute, MaxExpires: time.Hour,
-		DefaultExpires: 10 * time.Minute, MaxContacts: 3, Now: func() time.Time { return f.now },
-	})
+	f.config = Config{Table: f.table, Now: func() time.Time { return f.now }, Policy: Policy{
+		Domains: domains{}, MinExpires: time.Minute, MaxExpires: time.Hour, DefaultExpires: 10 * time.Minute, MaxContacts: 3,
+	}}
+	f.step = New(f.config)
+	t.Cleanup(func() { f.step.Close() })
 	return f
 }
 

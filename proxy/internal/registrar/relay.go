@@ -23,17 +23,16 @@ var ErrBusy = errors.New("too many REGISTERs for one address of record wait for 
 // relay executes a REGISTER in front of an upstream registrar: it is answered here if the upstream need not hear of it and
 // it is sure who sent it, else it is sent on and what the upstream says goes back.
 func (s *Step) relay(ctx context.Context, r *request.Request, aor location.AoR, c *change) error {
-	u := s.Upstream
 	var next []location.Binding
 	absorbed, refresh := false, false
 	previous := s.previous(r, aor, c)
-	now := s.Now()
-	err := s.Table.Update(aor, func(current []location.Binding) ([]location.Binding, error) {
+	now := s.now()
+	err := s.table.Update(aor, func(current []location.Binding) ([]location.Binding, error) {
 		var err error
 		if next, err = s.next(c, current); err != nil {
 			return nil, err
 		}
-		if !s.sure(r, aor) || c.all || !c.query() && u.book.Due(now, aor, current, next, c.put, c.drop) {
+		if !s.sure(r, aor) || c.all || !c.query() && s.book.Due(now, aor, current, next, c.put, c.drop) {
 			return nil, location.ErrUnchanged
 		}
 		absorbed, refresh = true, len(next) == len(current)
@@ -41,7 +40,7 @@ func (s *Step) relay(ctx context.Context, r *request.Request, aor location.AoR, 
 			return nil, location.ErrUnchanged
 		}
 		for i := range c.put { // never for longer than the upstream knows of it
-			limit(next, &c.put[i], now, u.book.Left(u.book.KeyOf(&c.put[i]), now))
+			limit(next, &c.put[i], now, s.book.Left(s.book.KeyOf(&c.put[i]), now))
 		}
 		return next, nil
 	})
@@ -61,7 +60,7 @@ func (s *Step) relay(ctx context.Context, r *request.Request, aor location.AoR, 
 // next is what a change makes of the bindings, within bounds.
 func (s *Step) next(c *change, current []location.Binding) ([]location.Binding, error) {
 	next, err := c.apply(current)
-	if err == nil && len(next) > s.MaxContacts {
+	if err == nil && len(next) > s.policy().MaxContacts {
 		return nil, request.Fail(503, "Too Many Contacts", ErrTooManyContacts)
 	}
 	return next, err
@@ -82,7 +81,7 @@ func (s *Step) sure(r *request.Request, aor location.AoR) bool {
 	if r.User != "" {
 		return true
 	}
-	return straight(r) && s.Upstream.book.Trusts(string(r.Conn.ID()), aor, r.CallID())
+	return straight(r) && s.book.Trusts(string(r.Conn.ID()), aor, r.CallID())
 }
 
 // straight reports a connection of one user agent: of a stream, whose source cannot be forged, without another proxy between.
@@ -92,10 +91,13 @@ func straight(r *request.Request) bool {
 
 // ask sends a REGISTER upstream.
 func (s *Step) ask(ctx context.Context, r *request.Request, aor location.AoR, c *change, next []location.Binding) error {
-	u := s.Upstream
+	u := s.policy().Upstream
+	if u == nil { // a new configuration has taken it away meanwhile
+		return s.execute(r, aor, c)
+	}
 	alone := c.all || len(c.drop) > 0
-	entered, ok := u.turns.Enter(s.Now(), aor, alone, func() {
-		u.Post.Post(r.CallID(), func(ctx context.Context) {
+	entered, ok := s.turns.Enter(s.now(), aor, alone, func() {
+		s.way.Post.Post(r.CallID(), func(ctx context.Context) {
 			if err := s.relay(ctx, r, aor, c); err != nil {
 				s.refuse(r, err)
 			}
@@ -107,17 +109,17 @@ func (s *Step) ask(ctx context.Context, r *request.Request, aor location.AoR, c 
 	if !entered {
 		return nil
 	}
-	x := &exchange{step: s, aor: aor, msg: s.message(r, aor), known: r.User != "", log: r.Log}
+	x := &exchange{step: s, to: u, aor: aor, msg: s.message(r, aor), known: r.User != "", log: r.Log}
 	switch {
 	case c.all:
 		x.msg.AppendHeader(sip.NewHeader("Contact", "*"))
 		x.msg.AppendHeader(sip.NewHeader("Expires", "0"))
 	case !c.query():
-		x.asks = u.book.Asks(aor, next, c.put, c.drop)
+		x.asks = s.book.Asks(aor, next, c.put, c.drop)
 	}
 	x.done = func(_ context.Context, res *sip.Response) {
 		err := s.answered(r, aor, c, x, res)
-		u.turns.Leave(aor, alone)
+		s.turns.Leave(aor, alone)
 		if err != nil {
 			s.refuse(r, err)
 		}
@@ -140,8 +142,8 @@ func (s *Step) message(r *request.Request, aor location.AoR) *sip.Request {
 	sum := sha256.Sum256([]byte("mid-registrar\x00" + string(aor)))
 	id := sip.CallIDHeader(hex.EncodeToString(sum[:12]))
 	msg.ReplaceHeader(&id)
-	seq := uint32(s.Now().Unix() % (1 << 31))
-	for _, reg := range s.Upstream.book.All(aor) {
+	seq := uint32(s.now().Unix() % (1 << 31))
+	for _, reg := range s.book.All(aor) {
 		if reg.CallID == string(id) {
 			seq = max(seq, reg.CSeq+1)
 		}
@@ -167,7 +169,7 @@ func (s *Step) answered(r *request.Request, aor location.AoR, c *change, x *exch
 	previous := s.previous(r, aor, c)
 	var bindings []location.Binding
 	refresh := false
-	err := s.Table.Update(aor, func(current []location.Binding) ([]location.Binding, error) {
+	err := s.table.Update(aor, func(current []location.Binding) ([]location.Binding, error) {
 		s.grant(x, c, res)
 		next, err := s.next(c, current)
 		bindings, refresh = next, len(next) == len(current)
@@ -190,13 +192,13 @@ func (s *Step) answered(r *request.Request, aor location.AoR, c *change, x *exch
 
 // grant gives the contacts the lifetimes that the upstream allows.
 func (s *Step) grant(x *exchange, c *change, res *sip.Response) {
-	u, now := s.Upstream, s.Now()
+	now := s.now()
 	allowed := make(map[midregistrar.Key]time.Duration, len(x.asks))
 	for i := range x.asks {
 		ask := &x.asks[i]
 		if ask.Lifetime > 0 && i < len(x.uris) {
 			given := granted(res, x.uris[i], ask.Lifetime)
-			if u.Mode != midregistrar.Mirror {
+			if x.to.Mode != midregistrar.Mirror {
 				given = min(given, ask.Lifetime)
 			}
 			ask.Lifetime = given
@@ -205,9 +207,9 @@ func (s *Step) grant(x *exchange, c *change, res *sip.Response) {
 	}
 	for i := range c.put {
 		b := &c.put[i]
-		most, ok := allowed[u.book.KeyOf(b)]
+		most, ok := allowed[s.book.KeyOf(b)]
 		wanted := b.Expires.Sub(b.Registered)
-		if ok && (u.Mode == midregistrar.Mirror || most < wanted) {
+		if ok && (x.to.Mode == midregistrar.Mirror || most < wanted) {
 			wanted = most
 		}
 		b.Registered, b.Expires = now, now.Add(wanted)
@@ -216,37 +218,36 @@ func (s *Step) grant(x *exchange, c *change, res *sip.Response) {
 
 // note enters what the upstream knows now into the book.
 func (s *Step) note(r *request.Request, aor location.AoR, c *change, x *exchange) {
-	u := s.Upstream
 	seq, _ := request.CSeq(x.msg)
 	reg := midregistrar.Registration{
 		RequestURI: x.msg.Recipient.String(), From: request.Header(x.msg, "From"), To: request.Header(x.msg, "To"),
-		CallID: request.CallID(x.msg), CSeq: seq, Forwarded: s.Now(),
+		CallID: request.CallID(x.msg), CSeq: seq, Forwarded: s.now(),
 	}
 	for _, h := range x.msg.GetHeaders("Authorization") {
 		reg.Authorization = append(reg.Authorization, h.Value())
 	}
 	if c.all {
-		u.book.ForgetAll(aor)
+		s.book.ForgetAll(aor)
 	}
 	for i, ask := range x.asks {
 		if ask.Lifetime <= 0 || i >= len(x.uris) {
-			u.book.Forget(ask.Key)
+			s.book.Forget(ask.Key)
 			continue
 		}
 		reg.Contact, reg.Lifetime = x.uris[i], ask.Lifetime
-		u.book.Tell(ask.Key, reg)
+		s.book.Tell(ask.Key, reg)
 	}
 	if len(c.put) > 0 && r.User == "" && straight(r) {
-		u.book.Trust(string(r.Conn.ID()), aor, r.CallID())
+		s.book.Trust(string(r.Conn.ID()), aor, r.CallID())
 		if !request.Alive(r.Conn) {
-			u.book.ConnectionClosed(string(r.Conn.ID()))
+			s.book.ConnectionClosed(string(r.Conn.ID()))
 		}
 	}
 }
 
 func (s *Step) distrust(r *request.Request, aor location.AoR) {
 	if r.Conn != nil {
-		s.Upstream.book.Distrust(string(r.Conn.ID()), aor)
+		s.book.Distrust(string(r.Conn.ID()), aor)
 	}
 }
 

@@ -27,6 +27,10 @@ type Upstream struct {
 	Domain  string        // whose users appear there by their names alone; others as user%40domain
 	// Targets are where a REGISTER with this request URI goes.
 	Targets func(uri sip.Uri) []request.Target
+}
+
+// Way is how an upstream registrar is talked to.
+type Way struct {
 	// Send hands a request made here to the part of the chain that forwards.
 	Send func(ctx context.Context, r *request.Request)
 	Post Poster
@@ -37,17 +41,6 @@ type Upstream struct {
 	// meanwhile; 0 = 3 s.
 	Grace time.Duration
 	Log   *zap.Logger
-
-	book  *midregistrar.Book
-	turns *midregistrar.Turns
-}
-
-func (u *Upstream) complete(c *Config) {
-	if u.Grace <= 0 {
-		u.Grace = 3 * time.Second
-	}
-	u.book = midregistrar.NewBook(u.Mode, u.Expires, c.MinExpires)
-	u.turns = midregistrar.NewTurns()
 }
 
 // Registered reports whether a user is registered over this connection with the consent of the upstream registrar.
@@ -55,7 +48,7 @@ func (s *Step) Registered(conn request.Connection, user, domain string) bool {
 	if conn == nil {
 		return false
 	}
-	for _, b := range s.Table.Lookup(location.NewAoR(user, domain)) {
+	for _, b := range s.table.Lookup(location.NewAoR(user, domain)) {
 		if b.Connection == string(conn.ID()) {
 			return true
 		}
@@ -65,21 +58,20 @@ func (s *Step) Registered(conn request.Connection, user, domain string) bool {
 
 // Lost is told of each address of record that has lost a binding without a word of its user.
 func (s *Step) Lost(aor location.AoR) {
-	if s.farewells != nil {
+	if len(s.book.All(aor)) > 0 {
 		s.farewells.later(aor)
 	}
 }
 
 // ConnectionClosed is told of each connection that has gone, after the table.
 func (s *Step) ConnectionClosed(id request.ConnectionID) {
-	if s.Upstream != nil {
-		s.Upstream.book.ConnectionClosed(string(id))
-	}
+	s.book.ConnectionClosed(string(id))
 }
 
 // exchange is a REGISTER with the upstream registrar, made here. It is the request's observer and responder.
 type exchange struct {
 	step  *Step
+	to    *Upstream
 	aor   location.AoR
 	msg   *sip.Request
 	asks  []midregistrar.Ask
@@ -94,8 +86,8 @@ type exchange struct {
 // start sends it in the order of its own Call-ID, or at once if that is the one at work.
 func (x *exchange) start(ctx context.Context, here bool) {
 	send := func(ctx context.Context) {
-		x.step.Upstream.Send(ctx, &request.Request{
-			Msg: x.msg, Original: x.msg, Received: x.step.Now(), Targets: x.step.Upstream.Targets(x.msg.Recipient),
+		x.step.way.Send(ctx, &request.Request{
+			Msg: x.msg, Original: x.msg, Received: x.step.now(), Targets: x.to.Targets(x.msg.Recipient),
 			Observers: []request.Observer{x}, Responder: x, Log: x.log,
 		})
 	}
@@ -103,7 +95,7 @@ func (x *exchange) start(ctx context.Context, here bool) {
 		send(ctx)
 		return
 	}
-	if !x.step.Upstream.Post.Post(request.CallID(x.msg), send) {
+	if !x.step.way.Post.Post(request.CallID(x.msg), send) {
 		x.done(ctx, nil)
 	}
 }
@@ -121,7 +113,7 @@ func (x *exchange) Outgoing(_ context.Context, _ *request.Request, b *request.Br
 	given := len(x.uris) == len(x.asks)
 	for i, ask := range x.asks {
 		if !given {
-			x.uris = append(x.uris, x.step.Upstream.contact(ask.Key, b.Conn))
+			x.uris = append(x.uris, x.to.contact(ask.Key, b.Conn))
 		}
 		value := "<" + x.uris[i] + ">;expires=" + strconv.Itoa(seconds(ask.Lifetime))
 		if ask.Q != 1000 {
@@ -145,7 +137,7 @@ func (x *exchange) Send(res *sip.Response) error {
 	if res.IsProvisional() {
 		return nil
 	}
-	x.step.Upstream.Post.Post(request.CallID(x.msg), func(ctx context.Context) {
+	x.step.way.Post.Post(request.CallID(x.msg), func(ctx context.Context) {
 		if !x.again(ctx, res) {
 			x.done(ctx, res)
 		}
@@ -155,20 +147,20 @@ func (x *exchange) Send(res *sip.Response) error {
 
 // Abandon is called by forward when nobody has answered in time.
 func (x *exchange) Abandon() {
-	x.step.Upstream.Post.Post(request.CallID(x.msg), func(ctx context.Context) { x.done(ctx, nil) })
+	x.step.way.Post.Post(request.CallID(x.msg), func(ctx context.Context) { x.done(ctx, nil) })
 }
 
 // again answers a challenge; false if there was none, or it cannot be answered.
 func (x *exchange) again(ctx context.Context, res *sip.Response) bool {
-	u := x.step.Upstream
-	if res.StatusCode != sip.StatusUnauthorized || !x.known || x.retried || u.Authorize == nil {
+	w := x.step.way
+	if res.StatusCode != sip.StatusUnauthorized || !x.known || x.retried || w.Authorize == nil {
 		return false
 	}
 	var challenges []string
 	for _, h := range res.GetHeaders("WWW-Authenticate") {
 		challenges = append(challenges, h.Value())
 	}
-	value, ok := u.Authorize(ctx, x.aor, challenges, x.msg.Recipient.String())
+	value, ok := w.Authorize(ctx, x.aor, challenges, x.msg.Recipient.String())
 	if !ok {
 		return false
 	}

@@ -73,16 +73,16 @@ type mid struct {
 
 func newMid(t *testing.T, mode midregistrar.Mode, change ...func(*Config)) *mid {
 	m := &mid{fixture: newFixture(t), upstream: &upstream{t: t, got: make(chan *sip.Request, 100), code: 200, expire: 3600}}
-	c := m.step.Config
-	c.Upstream = &Upstream{
-		Mode: mode, Expires: time.Hour, Domain: "example.org", Send: m.upstream.send, Post: inline{}, Log: zap.NewNop(),
-		Targets: func(uri sip.Uri) []request.Target { return []request.Target{{URI: uri}} }, Grace: 10 * time.Millisecond,
+	m.config.Upstream = &Upstream{
+		Mode: mode, Expires: time.Hour, Domain: "example.org",
+		Targets: func(uri sip.Uri) []request.Target { return []request.Target{{URI: uri}} },
 	}
+	m.config.Way = Way{Send: m.upstream.send, Post: inline{}, Log: zap.NewNop(), Grace: 10 * time.Millisecond}
 	for _, f := range change {
-		f(&c)
+		f(&m.config)
 	}
-	m.step = New(c)
-	t.Cleanup(m.step.Close)
+	m.step.Close()
+	m.step = New(m.config)
 	m.table.OnLost(m.step.Lost)
 	return m
 }
@@ -278,7 +278,7 @@ func TestAoRModeTellsOfTheLastContactOnly(t *testing.T) {
 	require.Equal(t, 200, m.by(w2, "", "c2", "Contact: <sip:b@2.invalid>;expires=0").StatusCode)
 	require.Equal(t, "<sip:alice@192.0.2.9:5060>;expires=0", value(m.told(), "Contact"))
 	require.Empty(t, m.table.Lookup(alice))
-	require.Zero(t, m.step.Upstream.book.Len())
+	require.Zero(t, m.step.book.Len())
 	// Several at once, so that none is left.
 	m.by(w1, "", "c4", "Contact: <sip:a@1.invalid>;expires=600", "Contact: <sip:b@1.invalid>;expires=600")
 	m.told()
@@ -297,7 +297,7 @@ func TestWildcardGoesUpstream(t *testing.T) {
 		require.Equal(t, "*", value(sent, "Contact"), mode)
 		require.Equal(t, "0", value(sent, "Expires"), mode)
 		require.Empty(t, m.table.Lookup(alice), mode)
-		require.Zero(t, m.step.Upstream.book.Len(), mode)
+		require.Zero(t, m.step.book.Len(), mode)
 	}
 }
 
@@ -352,12 +352,12 @@ func TestDeadConnectionIsToldUpstream(t *testing.T) {
 	require.Equal(t, uint32(3), seq)
 	require.Equal(t, "<sip:alice@example.org>;tag=1", value(sent, "From"))
 	require.Contains(t, value(sent, "Authorization"), `response="s"`)
-	require.Eventually(t, func() bool { return m.step.Upstream.book.Len() == 0 }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return m.step.book.Len() == 0 }, 5*time.Second, time.Millisecond)
 	require.Empty(t, m.hears())
 }
 
 func TestReloadWithinTheGraceIsNotToldUpstream(t *testing.T) {
-	m := newMid(t, midregistrar.AoR, func(c *Config) { c.Upstream.Grace = 200 * time.Millisecond })
+	m := newMid(t, midregistrar.AoR, func(c *Config) { c.Way.Grace = 200 * time.Millisecond })
 	w1 := line("w1", request.WSS)
 	m.by(w1, "", "c1", page)
 	m.close(w1)
@@ -379,7 +379,7 @@ func TestExpiredContactIsToldUpstream(t *testing.T) {
 // With an account of its own the proxy speaks for itself: own Call-ID and rising CSeq, challenges answered.
 func TestKnownAccountAnswersTheUpstream(t *testing.T) {
 	m := newMid(t, midregistrar.AoR, func(c *Config) {
-		c.Upstream.Authorize = func(_ context.Context, aor location.AoR, challenges []string, uri string) (string, bool) {
+		c.Way.Authorize = func(_ context.Context, aor location.AoR, challenges []string, uri string) (string, bool) {
 			return fmt.Sprintf("Digest for %s, %s, %d", aor, uri, len(challenges)), true
 		}
 	})
@@ -421,4 +421,24 @@ func TestContactOfAnotherDomainAndTransport(t *testing.T) {
 	u := &Upstream{Domain: "example.org"}
 	conn := &connection{transport: request.TCP}
 	require.Equal(t, "sip:bob%40other.example@192.0.2.9:5060;transport=tcp;ctid=1", u.contact(midregistrar.Key{AoR: "sip:bob@other.example", ID: "1"}, conn))
+}
+
+// A new configuration changes the mode; what the upstream was told before is taken back.
+func TestModeChanges(t *testing.T) {
+	m := newMid(t, midregistrar.AoR)
+	w1 := line("w1", request.WSS)
+	m.by(w1, "", "c1", page)
+	m.told()
+	p := m.config.Policy
+	up := *p.Upstream
+	up.Mode = midregistrar.Contact
+	p.Upstream = &up
+	m.step.Configure(p)
+	require.Equal(t, 200, m.by(w1, "", "c1", page).StatusCode)
+	require.Contains(t, value(m.told(), "Contact"), "ctid=")
+	require.Equal(t, "<sip:alice@192.0.2.9:5060>;expires=0", value(m.told(), "Contact"))
+	p.Upstream = nil
+	m.step.Configure(p)
+	require.Equal(t, 200, m.by(w1, "alice@example.org", "c1", page).StatusCode)
+	require.Empty(t, m.hears(), "no upstream any more")
 }

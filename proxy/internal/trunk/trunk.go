@@ -157,6 +157,20 @@ func (t *Trunks) Targets(name, user string) []request.Target {
 	return out
 }
 
+// Through gives targets as Targets does, in the order in which to try them, but for requests whose URI stays as it is: the
+// trunk's server knows the domain.
+func (t *Trunks) Through(name string, uri sip.Uri) []request.Target {
+	out := t.Targets(name, uri.User)
+	for i := range out {
+		out[i].NextHop, out[i].Q = out[i].URI, max(1000-i, 0)
+		out[i].NextHop.User = ""
+		user := out[i].URI.User
+		out[i].URI = *uri.Clone()
+		out[i].URI.User = user
+	}
+	return out
+}
+
 // order draws an order of targets.
 func (k *trunk) order(now time.Time, draw func(n int) int) []*target {
 	left := slices.Clone(k.targets)
