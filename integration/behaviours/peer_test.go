@@ -238,7 +238,7 @@ func (p *peer) await(start string, limit time.Duration) (msg, bool) {
 // flush waits until all that was under way has come: an own request to the proxy, answered behind it.
 func (p *peer) flush() {
 	p.t.Helper()
-	d := &dialog{p: p, callID: unique("flush"), local: "<" + p.aor() + ">;tag=f", remote: "<sip:example.test>", target: "sip:example.test"}
+	d := &dialog{p: p, callID: unique("flush"), local: "<" + p.aor() + ">;tag=f", remote: "<sip:x>", target: "sip:" + p.s.listener(1)}
 	p.send(d.request("OPTIONS", body{}))
 	for i := 0; ; i++ {
 		if res := p.expect("SIP/2.0 "); res.get("Call-ID") == d.callID {

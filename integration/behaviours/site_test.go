@@ -46,6 +46,7 @@ domains: [example.test]
 users:
 %[3]strunks:
   - {name: carrier, sources: ["%[1]s.128/25"]}
+  - {name: tester, sources: ["%[1]s.100/32"]}
 routes:
 %[4]smedia: {nodes: ["udp:%[5]s"]}
 profiles:
@@ -100,6 +101,7 @@ func start(t *testing.T) *site {
 		fmt.Fprintf(&routes, "  - {name: hop%d, from: [users, carrier], prefix: \"hop%d-\", to: \"sip:%s\"}\n", i, i, s.hop(i))
 	}
 	fmt.Fprintf(&routes, "  - {name: stream, from: [users, carrier], prefix: \"stream-\", to: \"sip:%s;transport=TCP\"}\n", s.hop(nextHops))
+	fmt.Fprintf(&routes, "  - {name: torture, from: [tester], domain: \"*\", to: \"sip:%s\"}\n", s.tortureHop())
 	text := fmt.Sprintf(config, s.net, s.six, users.String(), routes.String(), s.media.Address, dir)
 	if err := os.WriteFile(s.configFile(), []byte(text), 0o600); err != nil {
 		t.Fatal(err)

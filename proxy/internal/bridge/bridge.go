@@ -235,7 +235,7 @@ func (s *Step) end(r *request.Request, forget bool) {
 	s.mu.Unlock()
 	c.agreed, c.late, c.gone = nil, nil, gone
 	now := 0
-	s.delete(r, &ng.Request{CallID: c.id, FromTag: r.FromTag(), DeleteDelay: &now}, func() {
+	s.delete(r, &ng.Request{CallID: c.id, FromTag: partyOf(r), DeleteDelay: &now}, func() {
 		close(gone)
 		if forget {
 			s.forget(c)

@@ -86,6 +86,14 @@ func (e *exchange) Outgoing(ctx context.Context, r *request.Request, b *request.
 	return nil
 }
 
+// partyOf is the sender's tag to the daemon, which wants one; a peer of RFC 2543 has none.
+func partyOf(r *request.Request) string {
+	if tag := r.FromTag(); tag != "" {
+		return tag
+	}
+	return "untagged"
+}
+
 // offer sends the SDP of a request as an offer towards its receiver.
 func (e *exchange) offer(ctx context.Context, r *request.Request, b *request.Branch, sender, receiver *Profile, sdp string) (string, error) {
 	c, err := e.step.enter(r.MediaID())
@@ -101,10 +109,10 @@ func (e *exchange) offer(ctx context.Context, r *request.Request, b *request.Bra
 		}
 	}
 	if !r.InDialog {
-		c.caller = r.FromTag()
+		c.caller = partyOf(r)
 	}
 	req := receiver.request(ng.CommandOffer, sender)
-	req.CallID, req.FromTag, req.ToTag = c.id, r.FromTag(), r.ToTag()
+	req.CallID, req.FromTag, req.ToTag = c.id, partyOf(r), r.ToTag()
 	req.SDP = sdp
 	req.ViaBranch = e.viaBranch(r, b)
 	req.SIPMessageType = ng.SIPMessageRequest
@@ -151,7 +159,7 @@ func (e *exchange) lateAnswer(ctx context.Context, r *request.Request, b *reques
 	// An ACK can hold nothing but an answer, also if the offer was seen before
 	// a restart only.
 	req := receiver.request(ng.CommandAnswer, sender)
-	req.CallID, req.FromTag, req.ToTag = c.id, r.ToTag(), r.FromTag()
+	req.CallID, req.FromTag, req.ToTag = c.id, r.ToTag(), partyOf(r)
 	req.SDP = sdp
 	req.SIPMessageType = ng.SIPMessageRequest
 	req.ReceivedFrom = received(r.Source)
@@ -162,7 +170,7 @@ func (e *exchange) lateAnswer(ctx context.Context, r *request.Request, b *reques
 	}
 	if offer != nil {
 		offer.in, offer.out = sdp, answer.SDP
-		c.agreed = &agreement{offer: offer.offer, answer: agreementSide{r.FromTag(), r.Profile, sdp}}
+		c.agreed = &agreement{offer: offer.offer, answer: agreementSide{partyOf(r), r.Profile, sdp}}
 	}
 	return answer.SDP, true, nil
 }
@@ -227,9 +235,9 @@ func (e *exchange) reply(ctx context.Context, r *request.Request, b *request.Bra
 	from, to := tag, ""
 	if state.offer != "" {
 		command, call = ng.CommandAnswer, e.step.Media.Answer
-		from, to = r.FromTag(), tag
+		from, to = partyOf(r), tag
 	} else if r.InDialog {
-		to = r.FromTag()
+		to = partyOf(r)
 	}
 	req := receiver.request(command, sender)
 	req.CallID, req.FromTag, req.ToTag = c.id, from, to
@@ -250,7 +258,7 @@ func (e *exchange) reply(ctx context.Context, r *request.Request, b *request.Bra
 	case last != nil && last.in == sdp:
 		out = last.out // the daemon knows it is final; the caller sees no change
 	case r.Conn != nil: // else it is the answer to a re-INVITE of ours and goes to nobody
-		out = c.stamp(e.step.seed, r.FromTag(), out)
+		out = c.stamp(e.step.seed, partyOf(r), out)
 	}
 	if last != nil || len(state.replies) < maxReplies {
 		state.replies[tag] = &reply{res.StatusCode, sdp, out}
@@ -258,7 +266,7 @@ func (e *exchange) reply(ctx context.Context, r *request.Request, b *request.Bra
 	side := agreementSide{tag, b.Target.Profile, sdp}
 	switch {
 	case state.offer != "" && res.IsSuccess():
-		c.agreed = &agreement{offer: agreementSide{r.FromTag(), r.Profile, state.offer}, answer: side}
+		c.agreed = &agreement{offer: agreementSide{partyOf(r), r.Profile, state.offer}, answer: side}
 	case state.offer == "" && (c.late[tag] != nil || len(c.late) < maxLate):
 		c.late[tag] = &lateOffer{offer: side, answerer: r.Profile}
 	}
@@ -321,7 +329,7 @@ func (e *exchange) Finished(ctx context.Context, r *request.Request, b *request.
 	case o.Last:
 		e.step.end(r, true)
 	case e.forked:
-		e.step.delete(r, &ng.Request{CallID: c.id, FromTag: r.FromTag(), ViaBranch: b.ID}, func() {})
+		e.step.delete(r, &ng.Request{CallID: c.id, FromTag: partyOf(r), ViaBranch: b.ID}, func() {})
 	}
 }
 

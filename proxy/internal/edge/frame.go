@@ -29,7 +29,7 @@ type frames struct {
 	pong    func()
 }
 
-// next returns the bytes of the next message; they are valid until the next call.
+// next returns the bytes of the next message; they are valid until the next call. With errNoLength they are its header.
 func (f *frames) next() ([]byte, error) {
 	if err := f.skipLineEnds(); err != nil {
 		return nil, err
@@ -55,7 +55,7 @@ func (f *frames) next() ([]byte, error) {
 	}
 	length, err := contentLength(f.buf[:end])
 	if err != nil {
-		return nil, err
+		return f.buf[:end], err
 	}
 	if length > f.body {
 		return nil, errBodyTooLarge

@@ -63,8 +63,7 @@ func parse(data []byte) (sip.Message, string, error) {
 	if p.reason == "" {
 		return p.msg, "", nil
 	}
-	if p.req == nil || p.req.GetHeader("From") == nil || p.req.GetHeader("To") == nil || p.req.CallID() == nil ||
-		p.req.GetHeader("CSeq") == nil {
+	if p.req == nil || p.req.GetHeader("CSeq") == nil { // the sender finds its transaction by Via and CSeq
 		return nil, "", fmt.Errorf("%w: %s", errNotSIP, p.reason)
 	}
 	return p.msg, p.reason, nil
@@ -253,7 +252,7 @@ func (p *parser) contact(value string) {
 	}
 	for _, v := range request.SplitList(value) {
 		a, err := request.ParseAddress(v)
-		if err != nil {
+		if err != nil || loose(a) {
 			p.fault("malformed Contact")
 			continue
 		}
@@ -293,11 +292,30 @@ func (p *parser) mandatory() {
 	}
 	for _, name := range []string{"From", "To"} {
 		if v := request.Header(p.msg, name); p.seen[name] > 0 {
-			if _, err := request.ParseAddress(v); err != nil || len(request.SplitList(v)) != 1 {
+			if a, err := request.ParseAddress(v); err != nil || len(request.SplitList(v)) != 1 || loose(a) {
 				p.fault("malformed " + name)
 			}
 		}
 	}
+}
+
+// loose reports an address with blanks in its brackets, or a question mark without brackets (RFC 3261 §20.10). What is passed
+// on as it came must be right, or the next element stumbles over it (RFC 4475 §3.1.2.13 to §3.1.2.15).
+func loose(a request.Address) bool {
+	if a.Wildcard() {
+		return false
+	}
+	raw := a.Raw
+	if i := strings.LastIndexByte(raw, '"'); i >= 0 {
+		raw = raw[i+1:]
+	}
+	open := strings.IndexByte(raw, '<')
+	if open < 0 {
+		spec, _, _ := strings.Cut(a.Raw, ";")
+		return strings.IndexByte(spec, '?') >= 0
+	}
+	spec, _, _ := strings.Cut(raw[open+1:], ">")
+	return spec != strings.TrimSpace(spec)
 }
 
 // body cuts the body by Content-Length (RFC 3261 §18.3); what follows it is dropped.

@@ -161,6 +161,10 @@ func TestParserRefuses(t *testing.T) {
 		swap("SIP/2.0/UDP", "SIP/7.0/UDP"):                                             "unknown protocol in Via",
 		swap("Content-Length: 0", "Content-Length: 0"+strings.Repeat("\r\nX: y", 600)): "too many header fields",
 		strings.TrimSuffix(good, "\r\n"):                                               "no empty line behind the header",
+		swap("To: <sip:c@d>", "To: < sip:c@d>"):                                        "malformed To",
+		swap("To: <sip:c@d>", "To: A, B <sip:c@d>"):                                    "malformed To",
+		swap("To: <sip:c@d>", "To: sip:c@d?x=y"):                                       "malformed To",
+		swap("From: <sip:a@b>;tag=1\r\n", ""):                                          "missing From",
 	} {
 		msg, reason, err := parse([]byte(in))
 		if err != nil || reason != want {
@@ -175,7 +179,7 @@ func TestParserRefuses(t *testing.T) {
 	for name, in := range map[string]string{
 		"empty": "", "words": "hello\r\n\r\n", "bare LF only": strings.ReplaceAll(good, "\r\n", "\n"),
 		"no Via": swap("Via: SIP/2.0/UDP h;branch=z9hG4bK1\r\n", ""), "Via without host": swap("UDP h;", "UDP ;"),
-		"Via with a port of six digits": swap("UDP h;", "UDP h:123456;"), "no Call-ID": swap("Call-ID: c@h\r\n", ""),
+		"Via with a port of six digits": swap("UDP h;", "UDP h:123456;"), "no CSeq": swap("CSeq: 7 INVITE\r\n", ""),
 		"status 999":       strings.Replace(good, "INVITE sip:c@d SIP/2.0", "SIP/2.0 999 x", 1),
 		"broken response":  strings.Replace(swap("CSeq: 7", "CSeq: x"), "INVITE sip:c@d SIP/2.0", "SIP/2.0 200 OK", 1),
 		"HTTP":             "GET / HTTP/1.1\r\nHost: h\r\n\r\n",

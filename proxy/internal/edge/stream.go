@@ -134,6 +134,9 @@ func (e *Edge) serveStream(c *streamConn) {
 		deadline(e.limits.Idle)
 		data, err := f.next()
 		if err != nil {
+			if errors.Is(err, errNoLength) {
+				e.refuse(c, data)
+			}
 			level := e.log.Debug
 			if errors.Is(err, errHeaderTooLarge) || errors.Is(err, errBodyTooLarge) || errors.Is(err, errNoLength) {
 				level = e.log.Warn
@@ -145,6 +148,18 @@ func (e *Edge) serveStream(c *streamConn) {
 			return
 		}
 		e.receive(c, data, time.Now())
+	}
+}
+
+// refuse answers a request whose end cannot be found (RFC 4475 §3.3.9).
+func (e *Edge) refuse(c *streamConn, head []byte) {
+	if msg, reason, err := parse(head); err == nil {
+		if req, ok := msg.(*sip.Request); ok {
+			if reason == "" {
+				reason = "no Content-Length on a stream"
+			}
+			e.handler.Malformed(c, req, reason)
+		}
 	}
 }
 

@@ -121,8 +121,16 @@ func ParseURI(s string, uri *sip.Uri) error {
 	if strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == '<' || r == '>' || r == '"' || r == 0x7f }) {
 		return fmt.Errorf("%w: character not allowed in a URI", ErrSyntax)
 	}
-	if scheme, _, ok := strings.Cut(s, ":"); !ok || !isScheme(scheme) {
+	scheme, rest, ok := strings.Cut(s, ":")
+	if !ok || !isScheme(scheme) {
 		return fmt.Errorf("%w: URI without scheme", ErrSyntax)
+	}
+	if strings.ContainsAny(scheme, "+-.0123456789") { // sipgo knows schemes of letters only
+		if err := sip.ParseUri("x:"+rest, uri); err != nil {
+			return fmt.Errorf("%w: %w", ErrSyntax, err)
+		}
+		uri.Scheme = strings.ToLower(scheme)
+		return nil
 	}
 	if err := sip.ParseUri(s, uri); err != nil {
 		return fmt.Errorf("%w: %w", ErrSyntax, err)

@@ -74,10 +74,15 @@ func (g *Gate) Admit(conn request.Connection, msg sip.Message) bool {
 	if len(g.cfg.Agents) > 0 && g.scanner(req) {
 		return false
 	}
-	if g.cfg.Trusted != nil && g.cfg.Trusted(conn) {
+	if g.Trusts(conn) {
 		return true
 	}
 	return g.take(source(addr))
+}
+
+// Trusts reports a trusted peer.
+func (g *Gate) Trusts(conn request.Connection) bool {
+	return g.cfg.Trusted != nil && g.cfg.Trusted(conn)
 }
 
 func (g *Gate) scanner(req *sip.Request) bool {

@@ -218,14 +218,34 @@ func (l *Layer) stateless(conn request.Connection, req *sip.Request, code int, r
 	size := len(req.String())
 	addReceived(req, conn)
 	res := request.NewResponse(req, code, reason)
-	if conn.Transport() == request.UDP && len(res.String()) > size {
-		res.Reason = "Bad Request"
-		if len(res.String()) > size {
+	if conn.Transport() == request.UDP && !l.trusts(conn) && len(res.String()) > size {
+		if slim(res); len(res.String()) > size {
 			return
 		}
 	}
 	if err := conn.Send(res); err != nil {
 		l.log.Debug("response not sent", zap.String("call-id", request.CallID(req)), zap.Error(err))
+	}
+}
+
+// trusts reports a peer that the gate knows, whose address is not forged.
+func (l *Layer) trusts(conn request.Connection) bool {
+	g, ok := l.gate.(interface {
+		Trusts(conn request.Connection) bool
+	})
+	return ok && g.Trusts(conn)
+}
+
+// slim makes a response as short as it may be: the source of a datagram may be forged, and whom it hits should not get more
+// than was sent.
+func slim(res *sip.Response) {
+	res.Reason = "No"
+	for _, h := range []struct{ long, short string }{{"Call-ID", "i"}, {"From", "f"}, {"To", "t"}} {
+		if v := request.Header(res, h.long); v != "" {
+			for res.RemoveHeader(h.long) {
+			}
+			res.AppendHeader(sip.NewHeader(h.short, v))
+		}
 	}
 }
 
