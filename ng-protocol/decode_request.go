@@ -212,6 +212,12 @@ func (r *Request) applyNumber(k string, v any) bool {
 		optional = &r.DeleteDelay
 	case "limit":
 		optional = &r.Limit
+	case "duration":
+		optional = &r.DTMF.Duration
+	case "pause":
+		optional = &r.DTMF.Pause
+	case "volume":
+		optional = &r.DTMF.Volume
 	case "sip-code":
 		plain = &r.SIPCode
 	case "ptime":

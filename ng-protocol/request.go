@@ -201,6 +201,9 @@ const (
 type DTMF struct {
 	Security string // "DTMF-security": "drop", "silence", "tone", "random", "zero", "DTMF", "off"
 	Code     string // "code", "digit"; play DTMF: one of 0–9 * # A–D
+	Duration *int   // "duration", ms
+	Pause    *int   // "pause" behind it, ms
+	Volume   *int   // "volume", dBm0: 0 to −63, or without the sign
 }
 
 // Play tells what play media is to play.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -273,6 +275,21 @@ func (c *Client) Delete(ctx context.Context, req *ng.Request) (*ng.CallReply, er
 // Query asks for the state of a call.
 func (c *Client) Query(ctx context.Context, req *ng.Request) (*ng.CallReply, error) {
 	return call[*ng.CallReply](ctx, c, ng.CommandQuery, req)
+}
+
+// PlayDTMF plays a digit into what the party that req names sends.
+func (c *Client) PlayDTMF(ctx context.Context, req *ng.Request) error {
+	sent := *req
+	sent.Command = ng.CommandPlayDTMF
+	if _, err := c.route(ctx, &sent); err != nil {
+		return fmt.Errorf("ng %s: %w", sent.Command, err)
+	}
+	return nil
+}
+
+// IsNode reports whether a node's commands go to this address.
+func (c *Client) IsNode(addr netip.Addr) bool {
+	return slices.ContainsFunc(c.list(), func(n *Node) bool { return n.remote() == addr.Unmap().WithZone("") })
 }
 
 // List returns the call-ids of all nodes, at most limit of each (0 = the

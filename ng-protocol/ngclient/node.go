@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"strconv"
 	"sync"
 	"time"
@@ -52,6 +53,20 @@ func (n *Node) configure(cfg NodeConfig) {
 
 // Address is host:port as configured.
 func (n *Node) Address() string { return n.address }
+
+// remote is the address that the node is reached at, if it is connected.
+func (n *Node) remote() netip.Addr {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.link == nil {
+		return netip.Addr{}
+	}
+	addr, ok := n.link.conn.RemoteAddr().(*net.UDPAddr)
+	if !ok {
+		return netip.Addr{}
+	}
+	return addr.AddrPort().Addr().Unmap().WithZone("")
+}
 
 // Weight is the node's share of new calls.
 func (n *Node) Weight() int {

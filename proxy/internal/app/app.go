@@ -66,7 +66,7 @@ func Start(ctx context.Context, s *settings.Settings, log *zap.Logger) (_ *App, 
 		}
 	}()
 	for _, step := range []func(context.Context) error{
-		a.openStore, a.openCertificates, a.openEdge, a.openMedia, a.openTable, a.openChain,
+		a.openStore, a.openCertificates, a.openEdge, a.openMedia, a.openTable, a.openChain, a.openEvents,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, err

@@ -23,16 +23,26 @@ func Load(path string) (*settings.Settings, error) {
 
 func checkProfiles(s *settings.Settings, doc *conf.Document) {
 	for name, p := range s.Profiles {
-		if _, err := bridge.Compile(p.Flags, p.Interface, p.SDPOnly); err != nil {
+		if _, err := bridge.Compile(p.Flags, p.Interface, p.SDPOnly, digitsOf(p)); err != nil {
 			doc.Fault("profiles."+name+".flags", "%v", err)
 		}
 	}
 }
 
+func digitsOf(p settings.Profile) bridge.Digits {
+	switch p.Digits {
+	case settings.DigitsRTP:
+		return bridge.DigitsRTP
+	case settings.DigitsInfo:
+		return bridge.DigitsInfo
+	}
+	return bridge.DigitsAsSent
+}
+
 func compileProfiles(s *settings.Settings) (map[string]*bridge.Profile, error) {
 	profiles := make(map[string]*bridge.Profile, len(s.Profiles))
 	for name, p := range s.Profiles {
-		compiled, err := bridge.Compile(p.Flags, p.Interface, p.SDPOnly)
+		compiled, err := bridge.Compile(p.Flags, p.Interface, p.SDPOnly, digitsOf(p))
 		if err != nil {
 			return nil, fmt.Errorf("profile %s: %w", name, err)
 		}

@@ -2,6 +2,10 @@ package app
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -72,6 +76,45 @@ func (a *App) serveMedia() {
 	}
 }
 
+// maxEvent is the longest report of a telephone event, in bytes: it names all tags of its call.
+const maxEvent = 16 << 10
+
+// openEvents listens for the nodes' reports of telephone events.
+func (a *App) openEvents(context.Context) error {
+	e := a.settings.Media.Events
+	if a.bridge == nil || e.IsZero() {
+		return nil
+	}
+	addr, err := netip.ParseAddr(e.Host)
+	if err != nil {
+		return fmt.Errorf("media.events: %w", err)
+	}
+	conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(addr, e.Port)))
+	if err != nil {
+		return fmt.Errorf("media.events: %w", err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		buf := make([]byte, maxEvent)
+		for {
+			n, from, err := conn.ReadFromUDPAddrPort(buf)
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			if err == nil && a.media.IsNode(from.Addr()) {
+				a.bridge.Event(buf[:n])
+			}
+		}
+	}()
+	a.closers = append(a.closers, func() error {
+		err := conn.Close()
+		<-done
+		return err
+	})
+	return nil
+}
+
 // reloadMedia takes nodes, profiles and bounds of other settings; calls go on.
 func (a *App) reloadMedia(s *settings.Settings) error {
 	if a.bridge == nil {
@@ -96,6 +139,10 @@ type signalling struct {
 
 func (s signalling) Reinvite(ctx context.Context, callID, from, to, sdp string, done func(context.Context, int, time.Duration)) error {
 	return s.keeper.Reinvite(ctx, callID, from, to, sdp, done)
+}
+
+func (s signalling) Inform(ctx context.Context, callID, from, to, contentType, body string) error {
+	return s.keeper.Inform(ctx, callID, from, to, contentType, body)
 }
 
 func (s signalling) End(callID string) { s.keeper.End(callID) }

@@ -29,6 +29,8 @@ type Media interface {
 	Offer(ctx context.Context, req *ng.Request) (*ng.SDPReply, error)
 	Answer(ctx context.Context, req *ng.Request) (*ng.SDPReply, error)
 	Delete(ctx context.Context, req *ng.Request) (*ng.CallReply, error)
+	// PlayDTMF plays a digit into what a party sends.
+	PlayDTMF(ctx context.Context, req *ng.Request) error
 	// ReleaseCall takes a call from its daemon: the next offer goes to another one.
 	ReleaseCall(callID string)
 }
@@ -104,8 +106,10 @@ func (s *Step) Calls() int {
 }
 
 // Handle attaches the observer.
-func (s *Step) Handle(_ context.Context, r *request.Request) (request.Verdict, error) {
+func (s *Step) Handle(ctx context.Context, r *request.Request) (request.Verdict, error) {
 	switch r.Msg.Method {
+	case sip.INFO:
+		return s.info(ctx, r)
 	case sip.INVITE, sip.UPDATE, sip.PRACK, sip.ACK, sip.BYE:
 		r.Observers = append(r.Observers, &exchange{step: s, forked: len(r.Targets) > 1, branches: make(map[string]*branch)})
 	}

@@ -74,6 +74,11 @@ func (d *daemon) Delete(ctx context.Context, req *ng.Request) (*ng.CallReply, er
 	return &ng.CallReply{}, err
 }
 
+func (d *daemon) PlayDTMF(_ context.Context, req *ng.Request) error {
+	_, err := d.ask(ng.CommandPlayDTMF, req)
+	return err
+}
+
 func (d *daemon) ReleaseCall(callID string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -114,7 +119,7 @@ func newFixture(t *testing.T) *fixture {
 		"sip":    "RTP/AVP ICE=remove DTLS=passive SDES-off rtcp-mux-demux",
 		"srtp":   "RTP/SAVP ICE=remove DTLS=off SDES-no-NULL_HMAC_SHA1_80 SDES-no-NULL_HMAC_SHA1_32 rtcp-mux-demux",
 	} {
-		p, err := Compile(words, map[string]string{"webrtc": "out", "sip": "in"}[name], name == "webrtc")
+		p, err := Compile(words, map[string]string{"webrtc": "out", "sip": "in"}[name], name == "webrtc", map[string]Digits{"sip": DigitsRTP, "srtp": DigitsInfo}[name])
 		require.NoError(t, err)
 		profiles[name] = p
 	}
@@ -444,10 +449,10 @@ func TestCallsAreBounded(t *testing.T) {
 }
 
 func TestProfileWordsAreChecked(t *testing.T) {
-	_, err := Compile("RTP/AVP ICE=remvoe", "", false)
+	_, err := Compile("RTP/AVP ICE=remvoe", "", false, DigitsAsSent)
 	require.ErrorIs(t, err, ErrFlags)
-	_, err = Compile("RTP/AVP codec-srtip-opus", "", false)
+	_, err = Compile("RTP/AVP codec-srtip-opus", "", false, DigitsAsSent)
 	require.ErrorIs(t, err, ErrFlags, "the misspelt codec flag of so many scripts")
-	_, err = Compile("RTP/AVP codec-mask-all always-transcode codec-transcode-PCMU SIP-source-address", "", false)
+	_, err = Compile("RTP/AVP codec-mask-all always-transcode codec-transcode-PCMU SIP-source-address", "", false, DigitsAsSent)
 	require.NoError(t, err)
 }

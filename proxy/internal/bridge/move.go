@@ -20,6 +20,8 @@ type Signalling interface {
 	Post(callID string, f func(ctx context.Context)) bool
 	// Reinvite sends a re-INVITE in the name of a party; see dialog.Keeper.
 	Reinvite(ctx context.Context, callID, from, to, sdp string, done func(ctx context.Context, code int, after time.Duration)) error
+	// Inform sends INFO in the name of a party; see dialog.Keeper.
+	Inform(ctx context.Context, callID, from, to, contentType, body string) error
 	// End sends BYE to both sides.
 	End(callID string)
 }

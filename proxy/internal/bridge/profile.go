@@ -14,6 +14,7 @@ type Profile struct {
 	flags   ng.Request // only what the flags set
 	iface   string     // logical interface of the daemon; empty = its first
 	sdpOnly bool
+	digits  Digits
 }
 
 // ErrFlags means that a leg profile has words that the ng protocol does not
@@ -21,9 +22,9 @@ type Profile struct {
 var ErrFlags = errors.New("unknown flags")
 
 // Compile makes a profile of rtpengine's words ("RTP/AVP ICE=remove …"), an
-// interface name, and whether of a multipart body only the SDP is passed on to
-// this side.
-func Compile(words, iface string, sdpOnly bool) (*Profile, error) {
+// interface name, whether of a multipart body only the SDP is passed on to this
+// side, and how digits reach it.
+func Compile(words, iface string, sdpOnly bool, digits Digits) (*Profile, error) {
 	// Through the codec, so that words mean here what they mean to a daemon.
 	body, err := ng.EncodeRequest(&ng.Request{Command: ng.CommandOffer, CallID: "x", FromTag: "x", SDP: "x", RTPPFlags: words}, ng.FormatBencode)
 	if err != nil {
@@ -36,7 +37,7 @@ func Compile(words, iface string, sdpOnly bool) (*Profile, error) {
 	if len(req.Unknown) > 0 {
 		return nil, fmt.Errorf("%w: %s", ErrFlags, strings.Join(req.Unknown, ", "))
 	}
-	p := &Profile{flags: *req, iface: iface, sdpOnly: sdpOnly}
+	p := &Profile{flags: *req, iface: iface, sdpOnly: sdpOnly, digits: digits}
 	p.flags.CallID, p.flags.FromTag, p.flags.SDP, p.flags.RTPPFlags = "", "", "", ""
 	return p, nil
 }

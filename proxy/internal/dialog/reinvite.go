@@ -20,13 +20,7 @@ const pendingRetry = "1"
 // request.ErrNoDialog when there is no such call any more; then done is not called.
 func (k *Keeper) Reinvite(ctx context.Context, callID, from, to, sdp string, done func(ctx context.Context, code int, after time.Duration)) error {
 	k.mu.Lock()
-	var d *Dialog
-	var fromA bool
-	for _, o := range k.byCall[callID] {
-		if forth := o.A.Tag == from && o.B.Tag == to; forth || o.A.Tag == to && o.B.Tag == from {
-			d, fromA = o, forth
-		}
-	}
+	d, fromA := k.between(callID, from, to)
 	switch {
 	case d == nil, d.closing:
 		k.mu.Unlock()
@@ -43,6 +37,34 @@ func (k *Keeper) Reinvite(ctx context.Context, callID, from, to, sdp string, don
 	r.Msg.SetBody([]byte(sdp))
 	seq, _ := request.CSeq(r.Msg)
 	r.Responder = &asker{k: k, within: r.Observers[0].(*within), d: d, fromA: fromA, seq: seq, done: done}
+	k.send(ctx, r)
+	return nil
+}
+
+// between finds the dialog of two parties; the lock is held.
+func (k *Keeper) between(callID, from, to string) (d *Dialog, fromA bool) {
+	for _, o := range k.byCall[callID] {
+		if forth := o.A.Tag == from && o.B.Tag == to; forth || o.A.Tag == to && o.B.Tag == from {
+			d, fromA = o, forth
+		}
+	}
+	return d, fromA
+}
+
+// Inform sends INFO with a body to party to, in the name of party from. It must be called in the order of the call; its
+// response says nothing.
+func (k *Keeper) Inform(ctx context.Context, callID, from, to, contentType, body string) error {
+	k.mu.Lock()
+	d, fromA := k.between(callID, from, to)
+	gone := d == nil || d.closing || !d.Confirmed
+	k.mu.Unlock()
+	if gone {
+		return request.ErrNoDialog
+	}
+	r := k.make(d, sip.INFO, fromA)
+	kind := sip.ContentTypeHeader(contentType)
+	r.Msg.AppendHeader(&kind)
+	r.Msg.SetBody([]byte(body))
 	k.send(ctx, r)
 	return nil
 }

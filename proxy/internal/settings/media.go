@@ -3,6 +3,7 @@ package settings
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -18,6 +19,7 @@ type Media struct {
 	PingInterval conf.Duration `yaml:"ping_interval"` // health check of each node
 	MaxCalls     int           `yaml:"max_calls"`     // calls with media at the same time
 	Reanchor     Reanchor      `yaml:"reanchor"`
+	Events       conf.Endpoint `yaml:"events"` // UDP, where nodes report telephone events; none: nobody listens
 }
 
 // Node is one media daemon; as one value it is udp:host:port[=weight].
@@ -53,6 +55,21 @@ func (n Node) Share() int {
 		return 1
 	}
 	return *n.Weight
+}
+
+// Values of Profile.Digits.
+const (
+	DigitsAsSent = "as-sent"
+	DigitsRTP    = "rtp"
+	DigitsInfo   = "info"
+)
+
+// builtinDigits is the default of a profile: that of the built-in one of its name.
+func builtinDigits(builtin Profile) string {
+	if builtin.Digits == "" {
+		return DigitsAsSent
+	}
+	return builtin.Digits
 }
 
 // Reanchor is how running calls are moved to another node when theirs is lost.
@@ -97,6 +114,22 @@ func (s *Settings) validateMedia(doc *conf.Document) {
 	} {
 		if t := time.Duration(d); t < 10*time.Millisecond || t > time.Minute {
 			doc.Fault(key, "must be from 10ms to 1m")
+		}
+	}
+	if e := s.Media.Events; !e.IsZero() {
+		if _, err := netip.ParseAddr(e.Host); err != nil {
+			doc.Fault("media.events", "%q is not an IP address", e.Host)
+		}
+	}
+	for name, p := range s.Profiles {
+		switch p.Digits {
+		case DigitsAsSent, DigitsRTP:
+		case DigitsInfo:
+			if s.Media.Events.IsZero() {
+				doc.Fault("profiles."+name+".digits", "info needs media.events, where nodes report telephone events")
+			}
+		default:
+			doc.Fault("profiles."+name+".digits", "%q is none of as-sent, rtp, info", p.Digits)
 		}
 	}
 	within(doc, "media.max_calls", s.Media.MaxCalls, 1, 1_000_000)

@@ -66,7 +66,8 @@ type Profile struct {
 	Interface string `yaml:"interface"` // logical interface of the media daemon
 	SDPOnly   bool   `yaml:"sdp_only"`  // of a multipart body keep only the SDP towards this side
 	// TopologyHiding shows this side no Via, Record-Route and Contact but the proxy's own.
-	TopologyHiding bool `yaml:"topology_hiding"`
+	TopologyHiding bool   `yaml:"topology_hiding"`
+	Digits         string `yaml:"digits"` // how they reach this side: as-sent, rtp, info
 }
 
 // Storage is where bindings and accounts are kept.
@@ -120,9 +121,9 @@ const (
 // builtinProfiles returns the leg profiles that exist without configuration.
 func builtinProfiles() map[string]Profile {
 	return map[string]Profile{
-		ProfileWebRTC: {Flags: "UDP/TLS/RTP/SAVPF ICE=force SDES-off rtcp-mux-offer generate-mid strict-source", SDPOnly: true},
-		ProfileSIP:    {Flags: "RTP/AVP ICE=remove DTLS=passive SDES-off rtcp-mux-demux strict-source"},
-		ProfileSRTP:   {Flags: "RTP/SAVP ICE=remove DTLS=off SDES-no-NULL_HMAC_SHA1_80 SDES-no-NULL_HMAC_SHA1_32 rtcp-mux-demux strict-source"},
+		ProfileWebRTC: {Flags: "UDP/TLS/RTP/SAVPF ICE=force SDES-off rtcp-mux-offer generate-mid strict-source", SDPOnly: true, Digits: DigitsAsSent},
+		ProfileSIP:    {Flags: "RTP/AVP ICE=remove DTLS=passive SDES-off rtcp-mux-demux strict-source", Digits: DigitsRTP},
+		ProfileSRTP:   {Flags: "RTP/SAVP ICE=remove DTLS=off SDES-no-NULL_HMAC_SHA1_80 SDES-no-NULL_HMAC_SHA1_32 rtcp-mux-demux strict-source", Digits: DigitsRTP},
 	}
 }
 
@@ -181,6 +182,9 @@ func (s *Settings) complete() {
 	for name, p := range s.Profiles {
 		if builtin, ok := profiles[name]; ok && p.Flags == "" {
 			p.Flags = builtin.Flags // only the interface was changed
+		}
+		if p.Digits == "" {
+			p.Digits = builtinDigits(profiles[name])
 		}
 		profiles[name] = p
 	}
