@@ -39,7 +39,8 @@ func newResolver(s *settings.Settings) *resolve.Resolver {
 			servers = append(servers, address)
 		}
 	}
-	return resolve.New(resolve.System{Servers: servers}, time.Duration(r.Avoid))
+	client := resolve.NewClient(resolve.Config{Servers: servers, Timeout: time.Duration(r.Timeout), MaxTTL: time.Duration(r.MaxTTL)})
+	return resolve.New(client, time.Duration(r.Avoid))
 }
 
 // trunkConfigs compiles the trunks of a validated configuration.

@@ -5,8 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
-	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -22,13 +22,11 @@ import (
 var ErrNoHop = errors.New("no next hop found")
 
 const (
-	// keep is how long answers are kept. net.Resolver tells no TTL, so it is short.
-	keep    = 30 * time.Second
-	maxKept = 4096
-	maxHops = 16
+	maxFailed = 4096
+	maxHops   = 16
 )
 
-// Lookup asks the DNS. It is an interface so that tests can serve records.
+// Lookup asks the DNS; Client does so and keeps answers.
 type Lookup interface {
 	// Records returns the answers of one type; none and no error when there are none.
 	Records(ctx context.Context, name string, kind uint16) ([]dns.RR, error)
@@ -36,20 +34,14 @@ type Lookup interface {
 	Addresses(ctx context.Context, host string) ([]netip.Addr, error)
 }
 
-// Resolver resolves URIs and remembers, for a while, answers and failed hops. It is safe for concurrent use.
+// Resolver resolves URIs and remembers, for a while, failed hops. It is safe for concurrent use.
 type Resolver struct {
 	lookup Lookup
 	now    func() time.Time
-	avoid  time.Duration
 
 	mu     sync.Mutex
-	kept   map[string]answer
+	avoid  time.Duration
 	failed map[request.Hop]time.Time
-}
-
-type answer struct {
-	hops  []candidate
-	until time.Time
 }
 
 // candidate is one host with its addresses in order; equal priorities are drawn by weight at each use.
@@ -62,10 +54,19 @@ type candidate struct {
 
 // New makes a resolver. avoid is how long a failed hop is tried last (30 s when 0).
 func New(lookup Lookup, avoid time.Duration) *Resolver {
-	if avoid <= 0 {
-		avoid = 30 * time.Second
+	r := &Resolver{lookup: lookup, now: time.Now, failed: map[request.Hop]time.Time{}}
+	r.Avoid(avoid)
+	return r
+}
+
+// Avoid sets how long a failed hop is tried last from now on (30 s when 0).
+func (r *Resolver) Avoid(d time.Duration) {
+	if d <= 0 {
+		d = 30 * time.Second
 	}
-	return &Resolver{lookup: lookup, now: time.Now, avoid: avoid, kept: map[string]answer{}, failed: map[request.Hop]time.Time{}}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.avoid = d
 }
 
 // Resolve returns the hops for a URI in the order to try them, those that failed lately last. It returns
@@ -78,24 +79,11 @@ func (r *Resolver) Resolve(ctx context.Context, uri sip.Uri) ([]request.Hop, err
 	if addr, err := netip.ParseAddr(q.host); err == nil {
 		return []request.Hop{{Transport: q.transportOr(q.fallback()), Addr: netip.AddrPortFrom(addr.Unmap(), q.portOr(q.transportOr(q.fallback()))), Host: q.host}}, nil
 	}
-	key := fmt.Sprintf("%s|%d|%s|%t", strings.ToLower(q.host), q.port, q.transport, q.secure)
-	r.mu.Lock()
-	known, ok := r.kept[key]
-	r.mu.Unlock()
-	if !ok || r.now().After(known.until) {
-		hops, err := r.find(ctx, q)
-		if err != nil {
-			return nil, err
-		}
-		known = answer{hops, r.now().Add(keep)}
-		r.mu.Lock()
-		if len(r.kept) >= maxKept {
-			clear(r.kept)
-		}
-		r.kept[key] = known
-		r.mu.Unlock()
+	known, err := r.find(ctx, q)
+	if err != nil {
+		return nil, err
 	}
-	hops := r.order(known.hops)
+	hops := r.order(known)
 	if len(hops) == 0 {
 		return nil, fmt.Errorf("%s: %w", q.host, ErrNoHop)
 	}
@@ -107,8 +95,12 @@ func (r *Resolver) Failed(hop request.Hop) {
 	hop.Listener = ""
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.failed) >= maxKept {
-		clear(r.failed)
+	if _, again := r.failed[hop]; !again && len(r.failed) >= maxFailed {
+		now := r.now()
+		maps.DeleteFunc(r.failed, func(_ request.Hop, until time.Time) bool { return now.After(until) })
+		if len(r.failed) >= maxFailed {
+			clear(r.failed)
+		}
 	}
 	r.failed[hop] = r.now().Add(r.avoid)
 }
@@ -322,85 +314,4 @@ func (r *Resolver) order(in []candidate) []request.Hop {
 		left = slices.Delete(left, pick, pick+1)
 	}
 	return append(good, bad...)
-}
-
-// System asks name servers for NAPTR and SRV, and the operating system for addresses.
-type System struct {
-	// Servers are "host:port", and are asked for addresses as well; empty: those of /etc/resolv.conf.
-	Servers []string
-}
-
-// Records implements Lookup.
-func (s System) Records(ctx context.Context, name string, kind uint16) ([]dns.RR, error) {
-	servers := s.Servers
-	if len(servers) == 0 {
-		cfg, err := dns.ClientConfigFromFile("/etc/resolv.conf")
-		if err != nil {
-			return nil, err
-		}
-		for _, h := range cfg.Servers {
-			servers = append(servers, net.JoinHostPort(h, cfg.Port))
-		}
-	}
-	m := new(dns.Msg)
-	m.SetQuestion(dns.Fqdn(name), kind)
-	m.SetEdns0(1232, false)
-	err := error(ErrNoHop)
-	for _, server := range servers {
-		var in *dns.Msg
-		in, err = exchange(ctx, m, server)
-		if err != nil {
-			continue
-		}
-		switch in.Rcode {
-		case dns.RcodeSuccess, dns.RcodeNameError:
-			var out []dns.RR
-			for _, rr := range in.Answer {
-				if rr.Header().Rrtype == kind && len(out) < maxHops {
-					out = append(out, rr)
-				}
-			}
-			return out, nil
-		}
-		err = fmt.Errorf("%s: %s", name, dns.RcodeToString[in.Rcode])
-	}
-	return nil, err
-}
-
-// exchange asks one server, again by TCP when the answer was cut.
-func exchange(ctx context.Context, m *dns.Msg, server string) (*dns.Msg, error) {
-	udp := dns.Client{Timeout: 2 * time.Second}
-	in, _, err := udp.ExchangeContext(ctx, m, server)
-	if err == nil && in.Truncated {
-		tcp := dns.Client{Net: "tcp", Timeout: 2 * time.Second}
-		in, _, err = tcp.ExchangeContext(ctx, m, server)
-	}
-	return in, err
-}
-
-// Addresses implements Lookup.
-func (s System) Addresses(ctx context.Context, host string) ([]netip.Addr, error) {
-	if len(s.Servers) == 0 {
-		return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-	}
-	// The addresses must come from where the SRV records came from: a private zone is not known elsewhere.
-	four, err := s.Records(ctx, host, dns.TypeA)
-	six, err6 := s.Records(ctx, host, dns.TypeAAAA)
-	var out []netip.Addr
-	for _, rr := range append(four, six...) {
-		var ip net.IP
-		switch v := rr.(type) {
-		case *dns.A:
-			ip = v.A
-		case *dns.AAAA:
-			ip = v.AAAA
-		}
-		if addr, ok := netip.AddrFromSlice(ip); ok {
-			out = append(out, addr.Unmap())
-		}
-	}
-	if len(out) == 0 {
-		return nil, fmt.Errorf("%s: no address: %w", host, errors.Join(err, err6, ErrNoHop))
-	}
-	return out, nil
 }
