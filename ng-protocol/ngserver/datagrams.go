@@ -11,9 +11,6 @@ import (
 	"time"
 )
 
-// maxDatagram bounds what a Datagrams server reads, in bytes.
-const maxDatagram = 64 << 10
-
 // Datagrams serves another protocol over UDP: one datagram is answered with at
 // most one, from the address that it was sent to. Make it with NewDatagrams,
 // then Start, then Close.
@@ -82,6 +79,7 @@ func (d *Datagrams) Close() error {
 		d.cancel()
 		for _, sock := range d.sockets {
 			sock.stopReading()
+			sock.readers.Wait()
 			sock.close()
 		}
 	})
@@ -89,10 +87,9 @@ func (d *Datagrams) Close() error {
 }
 
 func (d *Datagrams) read(sock *socket) {
-	buf := make([]byte, maxDatagram)
-	oob := make([]byte, oobSize)
+	in := newBatch(sock)
 	for {
-		n, peer, err := sock.receive(buf, oob)
+		n, err := in.receive()
 		switch {
 		case errors.Is(err, net.ErrClosed) || d.ctx.Err() != nil:
 			return
@@ -101,16 +98,24 @@ func (d *Datagrams) read(sock *socket) {
 			time.Sleep(time.Millisecond) // a lasting fault must not spin
 			continue
 		}
-		if d.cfg.Allow != nil && !d.cfg.Allow(peer.addr) {
-			d.faults.warn("client not allowed", slog.String("peer", peer.String()))
-			continue
+		for i := range n {
+			data, peer := in.datagram(i)
+			d.datagram(data, peer)
 		}
-		answer := d.cfg.Handle(d.ctx, buf[:n], peer.addr)
-		if len(answer) == 0 {
-			continue
-		}
-		if err := peer.deliver(answer); err != nil {
-			d.faults.warn("answer not sent", slog.Any("error", err), slog.String("peer", peer.String()))
-		}
+	}
+}
+
+// datagram answers one datagram; data is valid during the call only.
+func (d *Datagrams) datagram(data []byte, peer destination) {
+	if d.cfg.Allow != nil && !d.cfg.Allow(peer.addr) {
+		d.faults.warn("client not allowed", slog.String("peer", peer.String()))
+		return
+	}
+	answer := d.cfg.Handle(d.ctx, data, peer.addr)
+	if len(answer) == 0 {
+		return
+	}
+	if err := peer.deliver(answer); err != nil {
+		d.faults.warn("answer not sent", slog.Any("error", err), slog.String("peer", peer.String()))
 	}
 }

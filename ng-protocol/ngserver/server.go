@@ -221,6 +221,9 @@ func (s *Server) Close() error {
 		}
 		s.cancel()
 		s.dispatch.close()
+		for _, sock := range s.sockets {
+			sock.readers.Wait()
+		}
 		s.turns.Wait()
 		s.closeSockets()
 	})
@@ -240,12 +243,14 @@ func (s *Server) turnCache() {
 	}
 }
 
-// read receives datagrams until the socket closes.
+// read receives datagrams until the socket closes, and runs their commands
+// until one of them takes so long that another reader takes over.
 func (s *Server) read(sock *socket) {
-	buf := make([]byte, ng.MaxSize+1)
-	oob := make([]byte, oobSize)
+	in := newBatch(sock)
+	h := s.dispatch.helper(func() { sock.readers.Go(func() { s.read(sock) }) })
+	defer h.stop()
 	for {
-		n, peer, err := sock.receive(buf, oob)
+		n, err := in.receive()
 		switch {
 		case errors.Is(err, net.ErrClosed) || s.ctx.Err() != nil || sock.stopped.Load():
 			return
@@ -254,7 +259,14 @@ func (s *Server) read(sock *socket) {
 			time.Sleep(time.Millisecond) // a lasting fault must not spin
 			continue
 		}
-		s.datagram(buf[:n], peer)
+		h.announce()
+		for i := range n {
+			data, peer := in.datagram(i)
+			s.datagram(data, peer)
+		}
+		if !h.help() {
+			return
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	ng "github.com/tandem-sbc/tandem/ng-protocol"
@@ -25,11 +26,13 @@ const receiveBuffer = 1 << 20
 
 // socket is one bound UDP socket.
 type socket struct {
-	conn    *net.UDPConn
-	local   netip.AddrPort
-	anyAddr bool // bound to an unspecified address
-	stopped atomic.Bool
-	readers sync.WaitGroup
+	conn     *net.UDPConn
+	raw      syscall.RawConn // of conn
+	local    netip.AddrPort
+	anyAddr  bool // bound to an unspecified address
+	stopped  atomic.Bool
+	readers  sync.WaitGroup
+	outgoing sync.Pool // *outgoing
 }
 
 // destination is where a reply goes to, and the local address it leaves from.
@@ -75,33 +78,18 @@ func (s *socket) setup(tos int) error {
 	if err := s.conn.SetReadBuffer(receiveBuffer); err != nil {
 		return err
 	}
-	raw, err := s.conn.SyscallConn()
-	if err != nil {
+	var err error
+	if s.raw, err = s.conn.SyscallConn(); err != nil {
 		return err
 	}
 	var optErr error
-	err = raw.Control(func(fd uintptr) {
+	err = s.raw.Control(func(fd uintptr) {
 		optErr = setSocketOptions(int(fd), s.local.Addr().Is6(), s.anyAddr, tos)
 	})
 	if err != nil {
 		return err
 	}
 	return os.NewSyscallError("setsockopt", optErr)
-}
-
-// receive reads one datagram.
-func (s *socket) receive(buf, oob []byte) (int, destination, error) {
-	if !s.anyAddr {
-		n, from, err := s.conn.ReadFromUDPAddrPort(buf)
-		return n, destination{sock: s, addr: netip.AddrPortFrom(from.Addr().Unmap(), from.Port())}, err
-	}
-	n, oobn, _, from, err := s.conn.ReadMsgUDPAddrPort(buf, oob)
-	if err != nil {
-		return 0, destination{}, err
-	}
-	peer := destination{sock: s, addr: netip.AddrPortFrom(from.Addr().Unmap(), from.Port())}
-	peer.local = sentTo(oob[:oobn])
-	return n, peer, nil
 }
 
 // deliver sends a reply; for one that fits no datagram the client is told that
@@ -115,11 +103,9 @@ func (d destination) deliver(message []byte) error {
 		return errors.Join(fmt.Errorf("reply of %d bytes does not fit a datagram", len(message)), err)
 	}
 	if !d.local.addr.IsValid() {
-		_, err := d.sock.conn.WriteToUDPAddrPort(message, d.addr)
-		return err
+		return d.sock.send(message, nil, d.addr)
 	}
-	_, _, err := d.sock.conn.WriteMsgUDPAddrPort(message, sendFrom(d.local), d.addr)
-	return err
+	return d.sock.send(message, sendFrom(d.local), d.addr)
 }
 
 // withoutReply makes the message that says so in place of a reply.
@@ -142,11 +128,10 @@ func (d destination) String() string { return d.addr.String() }
 
 func (d destination) address() netip.AddrPort { return d.addr }
 
-// stopReading ends the reader and waits for it; sending goes on working.
+// stopReading tells the reader to end; sending goes on working.
 func (s *socket) stopReading() {
 	s.stopped.Store(true)
-	s.conn.SetReadDeadline(time.Unix(1, 0))
-	s.readers.Wait()
+	_ = s.conn.SetReadDeadline(time.Unix(1, 0)) // fails on a closed socket only
 }
 
 func (s *socket) close() { s.conn.Close() }
