@@ -49,11 +49,11 @@ type Decoder struct {
 
 // Request is DecodeRequest.
 func (d *Decoder) Request(body []byte) (*Request, Format, error) {
-	m, format, err := d.dictionary(body, true)
+	fields, format, err := d.requestFields(body)
 	if err != nil {
 		return nil, format, err
 	}
-	req, err := requestOf(m)
+	req, err := requestOf(fields)
 	return req, format, err
 }
 

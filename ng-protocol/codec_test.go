@@ -282,7 +282,7 @@ func TestUnknownIsBounded(t *testing.T) {
 	for i := range words {
 		words[i] = strings.Repeat("x", 1000)
 	}
-	req, err := requestOf(map[string]any{"command": "offer", "flags": words})
+	req, err := requestOf(fieldsOf(map[string]any{"command": "offer", "flags": words}))
 	if err != nil {
 		t.Fatal(err)
 	}

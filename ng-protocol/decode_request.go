@@ -12,15 +12,15 @@ const (
 	maxUnknownLen = 128
 )
 
-// requestOf turns a decoded dictionary into a request. Only a missing command
+// requestOf turns the sorted entries of a dictionary into a request. Only a missing command
 // is an error.
-func requestOf(m map[string]any) (*Request, error) {
-	command, ok := m["command"].(string)
+func requestOf(fields Dict) (*Request, error) {
+	command, ok := fields.Get("command").(string)
 	if !ok {
 		return nil, ReasonNoCommand
 	}
-	req := &Request{Command: Command(command), fields: m}
-	req.applyFields(m)
+	req := &Request{Command: Command(command), fields: fields}
+	req.applyFields(fields)
 	return req, nil
 }
 
@@ -34,7 +34,7 @@ func (r *Request) WithTemplates(templates map[string]string) *Request {
 	}
 	names := []string{"default", string(r.Command)}
 	for _, key := range []string{"template", "templates"} {
-		words, _ := list(r.fields[key])
+		words, _ := list(r.fields.Get(key))
 		names = append(names, words...)
 	}
 	var before []string
@@ -54,19 +54,19 @@ func (r *Request) WithTemplates(templates map[string]string) *Request {
 	return out
 }
 
-// applyFields applies the keys of a dictionary.
-func (r *Request) applyFields(m map[string]any) {
+// applyFields applies the keys of a dictionary, which are in a fixed order, so
+// that two spellings of one key have one outcome.
+func (r *Request) applyFields(fields Dict) {
 	// The raw string first, so that a key beside it wins.
 	for _, key := range []string{"rtpp-flags", "rtpp_flags", "rtpp flags"} {
-		if raw, ok := m[key].(string); ok {
+		if raw, ok := fields.Get(key).(string); ok {
 			r.RTPPFlags = raw
 			r.applyRTPPFlags(raw)
 		}
 	}
-	// In a fixed order, so that two spellings of one key have one outcome.
-	for _, key := range sortedKeys(m) {
-		if !r.applyKey(key, m[key]) {
-			r.unknown(key, nil)
+	for i := range fields {
+		if !r.applyKey(fields[i].Key, fields[i].Value) {
+			r.unknown(fields[i].Key, nil)
 		}
 	}
 	if r.Flags.Has(FlagWebRTC) {

@@ -32,7 +32,15 @@ func flagOf(word string) (Flag, bool) {
 
 // sameWord tells whether name has the given normal spelling.
 func sameWord(name, word string) bool {
-	return len(name) == len(word) && normal(name) == word
+	if len(name) != len(word) {
+		return false
+	}
+	for i := range len(name) {
+		if normalByte(name[i]) != word[i] {
+			return false
+		}
+	}
+	return true
 }
 
 // silent lists words that have no meaning any more, but still stand in many

@@ -25,6 +25,31 @@ func FuzzDecodeRequest(f *testing.F) {
 	})
 }
 
+// FuzzFlat: what is decoded here is what the library makes of it.
+func FuzzFlat(f *testing.F) {
+	seed(f, "testdata/requests/*.ng")
+	for _, body := range []string{"de", "d1:ai-7e1:ai8e0:le", "d1:bl1:xi2ee1:a0:e", "d1:ai18446744073709551615ee", "d1:alleee", "d1:adee", "d1:a1:be junk"} {
+		f.Add([]byte(body))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		end, err := bencodeEnd(body)
+		if err != nil {
+			return
+		}
+		got, ok := flat(string(body[:end]))
+		if !ok {
+			return
+		}
+		var m map[string]any
+		if err := new(Decoder).bencode(body[:end], &m); err != nil {
+			t.Fatalf("%q: %v", body, err)
+		}
+		if want := fieldsOf(m); !reflect.DeepEqual(sortedFields(got), want) {
+			t.Fatalf("%q: %v, not %v", body, got, want)
+		}
+	})
+}
+
 // survives writes a request and reads it again.
 func survives(t *testing.T, req *Request) {
 	t.Helper()
@@ -61,7 +86,7 @@ func FuzzKeyValue(f *testing.F) {
 		f.Add(c[0], c[1], c[2])
 	}
 	f.Fuzz(func(t *testing.T, key, value, flag string) {
-		req, err := requestOf(map[string]any{"command": "offer", key: value, "flags": []any{flag}})
+		req, err := requestOf(fieldsOf(map[string]any{"command": "offer", key: value, "flags": []any{flag}}))
 		if err != nil {
 			return
 		}

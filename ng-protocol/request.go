@@ -139,7 +139,7 @@ type Request struct {
 	Unknown []string
 
 	// fields is what the request was decoded from, for WithTemplates.
-	fields map[string]any
+	fields Dict
 }
 
 // Given is a set of identity keys.

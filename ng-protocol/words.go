@@ -21,14 +21,19 @@ func normal(word string) string {
 	}
 	b := []byte(word)
 	for i, c := range b {
-		switch {
-		case c == ' ' || c == '_':
-			b[i] = '-'
-		case c >= 'A' && c <= 'Z':
-			b[i] = c + 'a' - 'A'
-		}
+		b[i] = normalByte(c)
 	}
 	return string(b)
+}
+
+func normalByte(c byte) byte {
+	switch {
+	case c == ' ' || c == '_':
+		return '-'
+	case c >= 'A' && c <= 'Z':
+		return c + 'a' - 'A'
+	}
+	return c
 }
 
 // unescape undoes what stands for "=" and space in words of the key "flags".
