@@ -121,180 +121,173 @@ type EndpointState struct {
 	Port    int
 }
 
-func (c *CallState) dict() Dict {
-	ssrc := make(Dict, 0, len(c.SSRC))
-	for _, id := range sortedKeys(c.SSRC) {
-		ssrc = append(ssrc, Entry{strconv.FormatUint(uint64(id), 10), c.SSRC[id].dict()})
-	}
-	tags := make(Dict, 0, len(c.Tags))
-	for _, tag := range sortedKeys(c.Tags) {
-		tags = append(tags, Entry{tag, c.Tags[tag].dict()})
-	}
-	return Dict{
-		{"created", c.Created},
-		{"created_us", c.CreatedUS},
-		optionalNumber("created_ts", c.CreatedTS),
-		{"last signal", c.LastSignal},
-		optionalNumber("last redis update", c.LastRedisUpdate),
-		optional("metadata", c.Metadata),
-		{"SSRC", ssrc},
-		{"tags", tags},
-		{"totals", Dict{{"RTP", c.RTP.dict()}, {"RTCP", c.RTCP.dict()}}},
-	}
+func (c *CallState) write(w *writer) {
+	w.int("created", c.Created)
+	w.int("created_us", c.CreatedUS)
+	w.optionalInt("created_ts", c.CreatedTS)
+	w.int("last signal", c.LastSignal)
+	w.optionalInt("last redis update", c.LastRedisUpdate)
+	w.optionalString("metadata", c.Metadata)
+	w.key("SSRC")
+	w.dict(func() {
+		for _, id := range sortedKeys(c.SSRC) {
+			w.key(strconv.FormatUint(uint64(id), 10))
+			w.dict(func() { c.SSRC[id].write(w) })
+		}
+	})
+	w.key("tags")
+	w.dict(func() {
+		for _, tag := range sortedKeys(c.Tags) {
+			w.key(tag)
+			w.dict(func() { c.Tags[tag].write(w) })
+		}
+	})
+	w.key("totals")
+	w.dict(func() {
+		c.RTP.write(w, "RTP")
+		c.RTCP.write(w, "RTCP")
+	})
 }
 
-func (c Counters) dict() Dict {
-	return Dict{{"packets", c.Packets}, {"bytes", c.Bytes}, {"errors", c.Errors}}
+func (c Counters) write(w *writer, key string) {
+	w.key(key)
+	w.dict(func() {
+		w.uint("packets", c.Packets)
+		w.uint("bytes", c.Bytes)
+		w.uint("errors", c.Errors)
+	})
 }
 
-func (s *SSRCState) dict() Dict {
-	d := Dict{{"cumulative loss", s.CumulativeLoss}}
+func (s *SSRCState) write(w *writer) {
+	w.int("cumulative loss", s.CumulativeLoss)
 	if s.Packets > 0 {
-		d = append(d,
-			Entry{"packets", s.Packets}, Entry{"bytes", s.Bytes},
-			Entry{"last RTP timestamp", uint64(s.LastRTPTimestamp)}, Entry{"last RTP seq", uint64(s.LastRTPSeq)})
+		w.uint("packets", s.Packets)
+		w.uint("bytes", s.Bytes)
+		w.uint("last RTP timestamp", uint64(s.LastRTPTimestamp))
+		w.uint("last RTP seq", uint64(s.LastRTPSeq))
 	}
-	if s.AverageMOS != nil {
-		d = append(d, Entry{"average MOS", append(s.AverageMOS.dict(), Entry{"samples", s.AverageMOS.Samples})})
+	if m := s.AverageMOS; m != nil {
+		w.key("average MOS")
+		w.dict(func() {
+			m.write(w)
+			w.int("samples", m.Samples)
+		})
 	}
 	for _, m := range []struct {
 		key string
 		mos *MOS
 	}{{"lowest MOS", s.LowestMOS}, {"highest MOS", s.HighestMOS}} {
 		if m.mos != nil {
-			d = append(d, Entry{m.key, append(m.mos.dict(), Entry{"reported at", m.mos.ReportedAt})})
+			w.key(m.key)
+			w.dict(func() { m.mos.writeReported(w) })
 		}
 	}
-	if s.Progression != nil {
-		entries := make([]Dict, 0, len(s.Progression.Entries))
-		for i := range s.Progression.Entries {
-			e := &s.Progression.Entries[i]
-			entries = append(entries, append(e.dict(), Entry{"reported at", e.ReportedAt}))
+	if p := s.Progression; p != nil {
+		w.key("MOS progression")
+		w.dict(func() {
+			w.int("interval", p.Interval)
+			w.list("entries", func() {
+				for i := range p.Entries {
+					w.next()
+					w.dict(func() { p.Entries[i].writeReported(w) })
+				}
+			})
+		})
+	}
+}
+
+func (m *MOS) write(w *writer) {
+	w.int("MOS", int64(m.MOS))
+	w.int("round-trip time", m.RoundTripTime)
+	w.int("round-trip time leg", m.RoundTripTimeLeg)
+	w.int("jitter", m.Jitter)
+	w.int("packet loss", m.PacketLoss)
+}
+
+func (m *MOS) writeReported(w *writer) {
+	m.write(w)
+	w.int("reported at", m.ReportedAt)
+}
+
+func (t *TagState) write(w *writer) {
+	w.string("tag", t.Tag)
+	w.optionalString("via-branch", t.ViaBranch)
+	if len(t.Aliases) > 0 {
+		w.strings("tag-aliases", t.Aliases)
+	}
+	w.optionalString("label", t.Label)
+	w.optionalString("metadata", t.Metadata)
+	w.int("created", t.Created)
+	w.optionalString("in dialogue with", t.DialogueTo)
+	writeSubscriptions(w, "subscriptions", t.Subscriptions)
+	writeSubscriptions(w, "subscribers", t.Subscribers)
+	w.list("medias", func() {
+		for i := range t.Medias {
+			w.next()
+			w.dict(func() { t.Medias[i].write(w) })
 		}
-		d = append(d, Entry{"MOS progression", Dict{{"interval", s.Progression.Interval}, {"entries", entries}}})
-	}
-	return d
+	})
 }
 
-func (m *MOS) dict() Dict {
-	return Dict{
-		{"MOS", m.MOS},
-		{"round-trip time", m.RoundTripTime},
-		{"round-trip time leg", m.RoundTripTimeLeg},
-		{"jitter", m.Jitter},
-		{"packet loss", m.PacketLoss},
-	}
+func writeSubscriptions(w *writer, key string, list []Subscription) {
+	w.list(key, func() {
+		for _, s := range list {
+			w.next()
+			w.dict(func() {
+				w.string("tag", s.Tag)
+				w.string("type", s.Type)
+			})
+		}
+	})
 }
 
-func (t *TagState) dict() Dict {
-	medias := make([]Dict, 0, len(t.Medias))
-	for i := range t.Medias {
-		medias = append(medias, t.Medias[i].dict())
-	}
-	return Dict{
-		{"tag", t.Tag},
-		optional("via-branch", t.ViaBranch),
-		optionalList("tag-aliases", t.Aliases),
-		optional("label", t.Label),
-		optional("metadata", t.Metadata),
-		{"created", t.Created},
-		optional("in dialogue with", t.DialogueTo),
-		{"subscriptions", subscriptionDicts(t.Subscriptions)},
-		{"subscribers", subscriptionDicts(t.Subscribers)},
-		{"medias", medias},
-	}
+func (m *MediaState) write(w *writer) {
+	w.int("index", int64(m.Index))
+	w.string("type", m.Type)
+	w.string("protocol", m.Protocol)
+	w.optionalString("codec", m.Codec)
+	w.optionalString("label", m.Label)
+	w.list("streams", func() {
+		for i := range m.Streams {
+			w.next()
+			w.dict(func() { m.Streams[i].write(w) })
+		}
+	})
+	w.strings("flags", m.Flags)
+	w.optionalSSRCs("ingress SSRCs", m.IngressSSRCs)
+	w.optionalSSRCs("egress SSRCs", m.EgressSSRCs)
 }
 
-func subscriptionDicts(list []Subscription) []Dict {
-	out := make([]Dict, 0, len(list))
-	for _, s := range list {
-		out = append(out, Dict{{"tag", s.Tag}, {"type", s.Type}})
+func (s *StreamState) write(w *writer) {
+	w.optionalInt("local port", int64(s.LocalPort))
+	w.optionalString("local address", s.LocalAddress)
+	w.optionalString("family", s.Family)
+	s.Endpoint.write(w, "endpoint")
+	s.AdvertisedEndpoint.write(w, "advertised endpoint")
+	w.optionalString("crypto suite", s.CryptoSuite)
+	w.int("last packet", s.LastPacket)
+	w.optionalInt("last kernel packet", s.LastKernelPacket)
+	w.optionalInt("last user packet", s.LastUserPacket)
+	w.strings("flags", s.Flags)
+	w.optionalInt("SSRC", int64(s.SSRC))
+	w.optionalSSRCs("ingress SSRCs", s.IngressSSRCs)
+	w.optionalSSRCs("egress SSRCs", s.EgressSSRCs)
+	s.Stats.write(w, "stats")
+	if s.StatsOut != (Counters{}) {
+		s.StatsOut.write(w, "stats_out")
 	}
-	return out
+	w.optionalString("engine", s.Engine)
+	w.optionalString("kernel refused", s.KernelRefused)
 }
 
-func (m *MediaState) dict() Dict {
-	streams := make([]Dict, 0, len(m.Streams))
-	for i := range m.Streams {
-		streams = append(streams, m.Streams[i].dict())
-	}
-	return Dict{
-		{"index", m.Index},
-		{"type", m.Type},
-		{"protocol", m.Protocol},
-		optional("codec", m.Codec),
-		optional("label", m.Label),
-		{"streams", streams},
-		{"flags", nonNil(m.Flags)},
-		optionalSSRCs("ingress SSRCs", m.IngressSSRCs),
-		optionalSSRCs("egress SSRCs", m.EgressSSRCs),
-	}
-}
-
-func (s *StreamState) dict() Dict {
-	return Dict{
-		optionalNumber("local port", int64(s.LocalPort)),
-		optional("local address", s.LocalAddress),
-		optional("family", s.Family),
-		{"endpoint", s.Endpoint.dict()},
-		{"advertised endpoint", s.AdvertisedEndpoint.dict()},
-		optional("crypto suite", s.CryptoSuite),
-		{"last packet", s.LastPacket},
-		optionalNumber("last kernel packet", s.LastKernelPacket),
-		optionalNumber("last user packet", s.LastUserPacket),
-		{"flags", nonNil(s.Flags)},
-		optionalNumber("SSRC", int64(s.SSRC)),
-		optionalSSRCs("ingress SSRCs", s.IngressSSRCs),
-		optionalSSRCs("egress SSRCs", s.EgressSSRCs),
-		{"stats", s.Stats.dict()},
-		optionalCounters("stats_out", s.StatsOut),
-		optional("engine", s.Engine),
-		optional("kernel refused", s.KernelRefused),
-	}
-}
-
-func (e EndpointState) dict() Dict {
-	if e == (EndpointState{}) {
-		return Dict{}
-	}
-	return Dict{{"family", e.Family}, {"address", e.Address}, {"port", e.Port}}
-}
-
-func optionalSSRCs(key string, list []uint32) Entry {
-	if len(list) == 0 {
-		return Entry{key, nil}
-	}
-	out := make([]any, 0, len(list))
-	for _, id := range list {
-		out = append(out, uint64(id))
-	}
-	return Entry{key, out}
-}
-
-func optionalNumber(key string, v int64) Entry {
-	if v == 0 {
-		return Entry{key, nil}
-	}
-	return Entry{key, v}
-}
-
-func optionalCounters(key string, c Counters) Entry {
-	if c == (Counters{}) {
-		return Entry{key, nil}
-	}
-	return Entry{key, c.dict()}
-}
-
-func nonNil(list []string) []string {
-	if list == nil {
-		return []string{}
-	}
-	return list
-}
-
-func optionalList(key string, list []string) Entry {
-	if len(list) == 0 {
-		return Entry{key, nil}
-	}
-	return Entry{key, list}
+func (e EndpointState) write(w *writer, key string) {
+	w.key(key)
+	w.dict(func() {
+		if e == (EndpointState{}) {
+			return
+		}
+		w.string("family", e.Family)
+		w.string("address", e.Address)
+		w.int("port", int64(e.Port))
+	})
 }

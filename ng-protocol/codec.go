@@ -83,7 +83,7 @@ func DecodeReply(command Command, body []byte) (Reply, error) {
 
 // EncodeRequest writes a request as a body in format.
 func EncodeRequest(req *Request, format Format) ([]byte, error) {
-	return appendDictionary(nil, req.dict(), format)
+	return appendDictionary(nil, format, func(w *writer) { w.entries(req.dict()) })
 }
 
 // EncodeReply writes a reply as a body in format.
@@ -94,21 +94,16 @@ func EncodeReply(reply Reply, format Format) ([]byte, error) {
 // AppendReply is EncodeReply behind what is in out, a cookie for example. It
 // returns nil with an error.
 func AppendReply(out []byte, reply Reply, format Format) ([]byte, error) {
-	return appendDictionary(out, reply.dict(), format)
+	return appendDictionary(out, format, reply.write)
 }
 
-func appendDictionary(out []byte, d Dict, format Format) ([]byte, error) {
-	if format == FormatBencode {
-		return d.appendBencode(out)
+func appendDictionary(out []byte, format Format, entries func(*writer)) ([]byte, error) {
+	w := &writer{out: out, json: format == FormatJSON}
+	w.dict(func() { entries(w) })
+	if w.err != nil {
+		return nil, w.err
 	}
-	// Marshal once more to compact what the nested encoders ended in newlines.
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(d); err != nil {
-		return nil, err
-	}
-	return append(out, bytes.TrimSuffix(buf.Bytes(), []byte("\n"))...), nil
+	return w.out, nil
 }
 
 // dictionary decodes a body of either format into strings, int64, []any

@@ -30,7 +30,7 @@ func TestGoldenRequests(t *testing.T) {
 			}
 			canonical := *req
 			canonical.RTPPFlags = "" // applied
-			out := indented(t, canonical.dict())
+			out := indented(t, func(w *writer) { w.entries(canonical.dict()) })
 			for _, u := range req.Unknown {
 				out += "unknown " + u + "\n"
 			}
@@ -52,7 +52,7 @@ func TestGoldenReplies(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			golden(t, path, indented(t, reply.dict()))
+			golden(t, path, indented(t, reply.write))
 		})
 	}
 }
@@ -75,9 +75,9 @@ func read(t testing.TB, path string) []byte {
 	return b
 }
 
-func indented(t *testing.T, d Dict) string {
+func indented(t *testing.T, entries func(*writer)) string {
 	t.Helper()
-	b, err := appendDictionary(nil, d, FormatJSON)
+	b, err := appendDictionary(nil, FormatJSON, entries)
 	if err != nil {
 		t.Fatal(err)
 	}

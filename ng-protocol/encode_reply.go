@@ -1,7 +1,5 @@
 package ng
 
-import ()
-
 const (
 	resultOK        = "ok"
 	resultPong      = "pong"
@@ -9,43 +7,47 @@ const (
 	resultLoadLimit = "load limit"
 )
 
-func (*Pong) dict() Dict { return Dict{{"result", resultPong}} }
+func (*Pong) write(w *writer) { w.string("result", resultPong) }
 
-func (r *Ack) dict() Dict { return Dict{optional("warning", r.Warning), {"result", resultOK}} }
-
-func (r *Failure) dict() Dict {
-	return Dict{{"result", resultError}, {"error-reason", string(r.Reason)}}
+func (r *Ack) write(w *writer) {
+	w.optionalString("warning", r.Warning)
+	w.string("result", resultOK)
 }
 
-func (r *LoadLimit) dict() Dict {
-	return Dict{{"result", resultLoadLimit}, {"message", string(r.Message)}}
+func (r *Failure) write(w *writer) {
+	w.string("result", resultError)
+	w.string("error-reason", string(r.Reason))
 }
 
-func (r *SDPReply) dict() Dict {
-	return Dict{optional("sdp", r.SDP), optional("warning", r.Warning), {"result", resultOK}}
+func (r *LoadLimit) write(w *writer) {
+	w.string("result", resultLoadLimit)
+	w.string("message", string(r.Message))
 }
 
-func (r *CallReply) dict() Dict {
-	var d Dict
+func (r *SDPReply) write(w *writer) {
+	w.optionalString("sdp", r.SDP)
+	w.optionalString("warning", r.Warning)
+	w.string("result", resultOK)
+}
+
+func (r *CallReply) write(w *writer) {
 	if r.Call != nil {
-		d = r.Call.dict()
+		r.Call.write(w)
 	}
-	return append(d, optional("warning", r.Warning), Entry{"result", resultOK})
+	w.optionalString("warning", r.Warning)
+	w.string("result", resultOK)
 }
 
-func (r *ListReply) dict() Dict {
-	calls := r.Calls
-	if calls == nil {
-		calls = []string{}
-	}
-	return Dict{{"calls", calls}, {"result", resultOK}}
+func (r *ListReply) write(w *writer) {
+	w.strings("calls", r.Calls)
+	w.string("result", resultOK)
 }
 
-func (r *StatisticsReply) dict() Dict {
-	return Dict{{"statistics", r.Statistics}, {"result", resultOK}}
+func (r *StatisticsReply) write(w *writer) {
+	w.entries(Dict{{"statistics", r.Statistics}, {"result", resultOK}})
 }
 
-func (r *SubscribeReply) dict() Dict {
+func (r *SubscribeReply) write(w *writer) {
 	d := Dict{optional("sdp", r.SDP)}
 	if len(r.FromTags) == 1 {
 		d = append(d, Entry{"from-tag", r.FromTags[0]})
@@ -71,7 +73,7 @@ func (r *SubscribeReply) dict() Dict {
 	if len(r.FromTags) > 0 {
 		d = append(d, Entry{"from-tags", r.FromTags})
 	}
-	return append(d, optional("to-tag", r.ToTag), Entry{"result", resultOK})
+	w.entries(append(d, optional("to-tag", r.ToTag), Entry{"result", resultOK}))
 }
 
 func (t *TagMedias) dict() Dict {
@@ -82,13 +84,17 @@ func (t *TagMedias) dict() Dict {
 	return Dict{{"tag", t.Tag}, optional("label", t.Label), {"medias", medias}}
 }
 
-func (r *CreateReply) dict() Dict {
-	return Dict{
-		optional("sdp", r.SDP), optional("call-id", r.CallID), optional("from-tag", r.FromTag), {"result", resultOK},
-	}
+func (r *CreateReply) write(w *writer) {
+	w.optionalString("sdp", r.SDP)
+	w.optionalString("call-id", r.CallID)
+	w.optionalString("from-tag", r.FromTag)
+	w.string("result", resultOK)
 }
 
-func (r *CLIReply) dict() Dict { return Dict{{"response", r.Response}, {"result", resultOK}} }
+func (r *CLIReply) write(w *writer) {
+	w.string("response", r.Response)
+	w.string("result", resultOK)
+}
 
 // optional is an entry that is left out if the value is empty.
 func optional(key, value string) Entry {

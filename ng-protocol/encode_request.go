@@ -212,3 +212,10 @@ func positive(key string, v int) Entry {
 	}
 	return Entry{key, v}
 }
+
+func optionalList(key string, list []string) Entry {
+	if len(list) == 0 {
+		return Entry{key, nil}
+	}
+	return Entry{key, list}
+}

@@ -23,8 +23,8 @@ func (f HandlerFunc) Handle(ctx context.Context, req *Request) Reply { return f(
 // *SDPReply, *CallReply, *ListReply, *StatisticsReply, *SubscribeReply,
 // *CreateReply or *CLIReply.
 type Reply interface {
-	// dict returns the reply as the dictionary that goes on the wire.
-	dict() Dict
+	// write writes the entries of the dictionary that goes on the wire.
+	write(w *writer)
 }
 
 // Pong answers ping.
