@@ -102,7 +102,8 @@ func law() []rule {
 		{packages: "proxy/internal/uac", may: append([]string{"proxy/internal/transaction"}, step...)},
 		{packages: "proxy/internal/transaction", may: []string{"proxy/internal/request", "pkg/..."}},
 		{packages: "proxy/internal/store/...", may: []string{
-			"proxy/internal/store", "proxy/internal/location", "proxy/internal/auth", "proxy/internal/route", "pkg/...",
+			"proxy/internal/store", "proxy/internal/location", "proxy/internal/auth", "proxy/internal/route", "proxy/internal/dialog",
+			"proxy/internal/request", "pkg/...",
 		}},
 		{packages: "proxy/internal/admin", may: []string{"proxy/internal/...", "pkg/..."}},
 		{packages: "proxy/internal/...", may: step},

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"time"
 
 	"go.uber.org/zap"
 
@@ -35,10 +34,6 @@ import (
 // usedNonces is how many used nonces are remembered: at 5 minutes' life and a
 // refresh a user every 5 minutes, that many users.
 const usedNonces = 100_000
-
-// grace is how long a call outlives its browser's connection. JsSIP connects
-// again after 2 s and has registered some 300 ms later.
-const grace = 3 * time.Second
 
 // App is a running proxy.
 type App struct {
@@ -154,10 +149,6 @@ func (a *App) openChain(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	sealKey, err := a.db.Key(ctx, "record-route")
-	if err != nil {
-		return err
-	}
 	domains := settings.NewDomains(s.Domains, a.names()...)
 	accounts := a.accounts()
 	trunks := trunksOf(s)
@@ -168,8 +159,9 @@ func (a *App) openChain(ctx context.Context) error {
 	a.layer = transaction.New(transaction.Timers{}, transaction.Limits{Transactions: s.Limits.Transactions}, a.edge,
 		screen.NewGate(screening, a.log), a.log)
 	var c *chain.Chain
-	a.keeper = dialog.New(dialog.Config{Key: sealKey, Calls: s.Limits.Calls, Grace: grace}, a.edge, a.edge, a.layer,
-		func(ctx context.Context, r *request.Request) { c.Resume(ctx, r) }, a.log)
+	if a.keeper, err = a.newKeeper(ctx, func() *chain.Chain { return c }); err != nil {
+		return err
+	}
 	send := func(ctx context.Context, r *request.Request) { c.Resume(ctx, r) }
 	a.trunks = trunk.New(a.log.Named("trunk"))
 	if err := a.trunks.Configure(trunkConfigs(s, trunks)); err != nil {
@@ -213,8 +205,6 @@ func (a *App) openChain(ctx context.Context) error {
 		register.ConnectionClosed(conn.ID())
 		a.keeper.Lost(conn)
 	})
-	a.edge.Serve(a.layer)
-	a.trunks.Start(sender{uac.New(a.layer, a.edge, resolver)})
 	// No more messages come in before the calls' work ends, and that ends
 	// before the parts that it uses.
 	a.onClose(func() {
@@ -223,6 +213,11 @@ func (a *App) openChain(ctx context.Context) error {
 		a.edge.Close()
 		a.layer.Close()
 	})
+	if err := a.loadDialogs(ctx); err != nil {
+		return err
+	}
+	a.edge.Serve(a.layer)
+	a.trunks.Start(sender{uac.New(a.layer, a.edge, resolver)})
 	return nil
 }
 

@@ -130,7 +130,7 @@ func TestCallFollowsThePage(t *testing.T) {
 	page = s.wss("alice")
 	page.host = "other.invalid"
 	register(page, "r2")
-	time.Sleep(grace + 200*time.Millisecond)
+	time.Sleep(time.Duration(settings.Default().Dialogs.Grace) + 200*time.Millisecond)
 	phone.send("BYE sip:alice@alicexyz.invalid SIP/2.0", "Via: SIP/2.0/UDP "+phone.host+";branch=z9hG4bKbye", "Max-Forwards: 70",
 		"Route: "+strings.Join(headers(invite, "Record-Route"), ", "),
 		"From: "+headers(ok, "To")[0], "To: "+headers(ok, "From")[0], "Call-ID: call", "CSeq: 1 BYE")

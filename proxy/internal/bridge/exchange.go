@@ -18,6 +18,7 @@ type exchange struct {
 	step     *Step
 	forked   bool // several branches: each gets a via-branch
 	branches map[string]*branch
+	ending   bool // a BYE has gone out
 }
 
 // branch is what happened on one forwarded copy.
@@ -47,6 +48,7 @@ func (e *exchange) viaBranch(r *request.Request, b *request.Branch) string {
 // Outgoing implements request.Observer.
 func (e *exchange) Outgoing(ctx context.Context, r *request.Request, b *request.Branch) error {
 	if r.Msg.Method == sip.BYE {
+		e.ending = true
 		if !r.Shared { // else another fork has answered as well, and keeps the media
 			e.step.end(r, false)
 		}
@@ -307,7 +309,10 @@ func (e *exchange) replace(ctx context.Context, r *request.Request, b *request.B
 func (e *exchange) Finished(ctx context.Context, r *request.Request, b *request.Branch, o request.Outcome) {
 	c := e.step.find(r.MediaID())
 	if r.Msg.Method == sip.BYE {
-		if c != nil {
+		switch {
+		case !e.ending && !r.Shared: // its receiver has gone
+			e.step.end(r, true)
+		case c != nil:
 			e.step.forget(c)
 		}
 		return

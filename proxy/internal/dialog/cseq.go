@@ -16,7 +16,8 @@ const maxShifts = 4
 
 // next is the number of a request made here in the name of the leg (RFC 3261 §12.2.1.1). Its own later requests move up.
 func (l *Leg) next() uint32 {
-	l.Inserted++
+	l.Inserted += 1 + l.jump
+	l.jump = 0
 	l.shifts = append(l.shifts, shift{l.CSeq, l.Inserted})
 	if len(l.shifts) > maxShifts {
 		l.shifts = l.shifts[1:]

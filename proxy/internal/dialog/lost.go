@@ -7,11 +7,14 @@ import (
 	"github.com/tandem-sbc/tandem/proxy/internal/request"
 )
 
-// lost stands for a browser's connection that ended with an earlier run of the proxy.
-type lost request.ConnectionID
+// lost stands for a connection that ended with an earlier run of the proxy, and that alone led to its peer.
+type lost struct {
+	id        request.ConnectionID
+	transport request.Transport
+}
 
-func (l lost) ID() request.ConnectionID     { return request.ConnectionID(l) }
-func (l lost) Transport() request.Transport { return request.WSS }
+func (l lost) ID() request.ConnectionID     { return l.id }
+func (l lost) Transport() request.Transport { return l.transport }
 func (l lost) Local() netip.AddrPort        { return netip.AddrPort{} }
 func (l lost) Remote() netip.AddrPort       { return netip.AddrPort{} }
 func (l lost) Listener() string             { return "" }

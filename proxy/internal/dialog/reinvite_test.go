@@ -124,7 +124,7 @@ func TestReinviteWaitsItsTurn(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, o := range theirs.Observers {
-		if err := o.Outgoing(t.Context(), theirs, &request.Branch{}); err != nil {
+		if err := o.Outgoing(t.Context(), theirs, &request.Branch{Msg: theirs.Msg}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -76,7 +76,7 @@ func kindOf(c request.Connection, bound bool) string {
 }
 
 func (k *Keeper) mac(text, callID, tagA string) []byte {
-	h := hmac.New(sha256.New, k.cfg.Key)
+	h := hmac.New(sha256.New, k.cfg.Load().Key)
 	h.Write([]byte(text + "\x00" + callID + "\x00" + tagA))
 	return h.Sum(nil)[:macSize]
 }
@@ -111,6 +111,7 @@ func (k *Keeper) restore(r *request.Request, seal string) (d *Dialog, fromA bool
 	sender.Tag, sender.Identity = from, request.Header(r.Msg, "From")
 	peer.Tag, peer.Identity = to, request.Header(r.Msg, "To")
 	sender.Conn = r.Conn
+	peer.jump = jumpUnknown
 	peer.Contact = r.Msg.Recipient.String()
 	for _, v := range r.Msg.GetHeaders("Route") {
 		peer.Routes = append(peer.Routes, v.Value())
@@ -131,11 +132,10 @@ func (k *Keeper) restore(r *request.Request, seal string) (d *Dialog, fromA bool
 
 // restoreLeg finds the connection again: UDP by its name, others while they live. A browser's that is gone stays gone.
 func (k *Keeper) restoreLeg(profile, kind, id string) Leg {
-	leg := Leg{Profile: profile, Bound: kind != kindResolved}
-	if c, ok := k.conns.Get(request.ConnectionID(id)); ok {
-		leg.Conn = c
-	} else if kind == kindWeb {
-		leg.Conn = lost(id)
+	transport := request.TCP
+	if kind == kindWeb {
+		transport = request.WSS
 	}
-	return leg
+	bound := kind != kindResolved
+	return Leg{Profile: profile, Bound: bound, Conn: k.connection(request.ConnectionID(id), transport, bound)}
 }

@@ -42,7 +42,9 @@ func (l line) Transport() request.Transport { return l.transport }
 func (l line) Closed() <-chan struct{}      { return l.open }
 func (l line) Remote() netip.AddrPort       { return netip.MustParseAddrPort("192.0.2.1:5060") }
 
-func newLine(id string, t request.Transport) line { return line{lost(id), t, make(chan struct{})} }
+func newLine(id string, t request.Transport) line {
+	return line{lost{request.ConnectionID(id), t}, t, make(chan struct{})}
+}
 
 func newKeeper(t *testing.T, p place, key string) *Keeper {
 	t.Helper()
@@ -179,7 +181,9 @@ func TestForeignRouteIsRemoved(t *testing.T) {
 func TestDialogsAreBoundedAndExpire(t *testing.T) {
 	page, phone := newLine("w1", request.WSS), newLine("udp:192.0.2.2:5060/l", request.UDP)
 	k := newKeeper(t, place{"w1": page, "udp:192.0.2.2:5060/l": phone}, "key")
-	k.cfg.Calls = 3
+	if err := k.Configure(Config{Calls: 3}); err != nil {
+		t.Fatal(err)
+	}
 	for i := range 10 {
 		k.mu.Lock()
 		k.enter(&Dialog{CallID: fmt.Sprint(i), A: Leg{Tag: "a", Conn: page}, B: Leg{Tag: "b", Conn: phone}, expires: time.Now()})

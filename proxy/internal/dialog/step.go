@@ -32,8 +32,15 @@ func (k *Keeper) Handle(_ context.Context, r *request.Request) (request.Verdict,
 		if k.full() {
 			return request.Done, request.Fail(sip.StatusServiceUnavailable, "Too Many Calls", nil)
 		}
+		if err := k.cfg.Load().Session.refuse(r.Original); err != nil {
+			return request.Done, err
+		}
 		r.Dialogs, r.Pass = k, k.passes(r)
-		r.Observers = append(r.Observers, k)
+		if err := k.cfg.Load().Session.refuse(r.Original); err != nil {
+			return request.Done, err
+		}
+		r.Dialogs, r.Pass = k, k.passes(r)
+		r.Observers = append(r.Observers, &setup{Keeper: k, branches: map[string]*slot{}})
 		k.replaced(r)
 	case sip.SUBSCRIBE, sip.REFER, sip.NOTIFY:
 		r.Dialogs = k
@@ -85,18 +92,31 @@ func (k *Keeper) ours(uri sip.Uri) bool {
 func (k *Keeper) full() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return len(k.dialogs) >= k.cfg.Calls
+	return len(k.dialogs) >= k.cfg.Load().Calls
 }
 
-// Outgoing implements request.Observer.
-func (k *Keeper) Outgoing(context.Context, *request.Request, *request.Branch) error { return nil }
+// setup observes an INVITE that makes dialogs.
+type setup struct {
+	*Keeper
+	caller   *slot
+	branches map[string]*slot // by branch, while they have no final response
+}
 
-// Incoming implements request.Observer: responses to an INVITE make dialogs and confirm them.
-func (k *Keeper) Incoming(_ context.Context, r *request.Request, b *request.Branch, res *sip.Response) error {
+// Outgoing implements request.Observer: there must be room within the limits.
+func (s *setup) Outgoing(_ context.Context, r *request.Request, b *request.Branch) error {
+	s.cfg.Load().Session.ask(b.Msg)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.admit(r, b)
+}
+
+// Incoming implements request.Observer: responses make dialogs and confirm them.
+func (s *setup) Incoming(_ context.Context, r *request.Request, b *request.Branch, res *sip.Response) error {
 	tag := request.ToTag(res)
 	if tag == "" || res.StatusCode >= 300 {
 		return nil
 	}
+	k := s.Keeper
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	d := k.made(r.CallID(), b.ID, tag)
@@ -115,15 +135,35 @@ func (k *Keeper) Incoming(_ context.Context, r *request.Request, b *request.Bran
 		d.B.Bound = d.B.Bound || hidden(c[0].URI, b.Conn, b.Target.Trusted)
 	}
 	d.B.Routes = k.routesTo(res, d.seal)
-	if res.IsSuccess() && !d.Confirmed {
-		d.Confirmed, d.unacked = true, true
-		k.log.Info("call set up", zap.String("call-id", d.CallID), zap.String("from-tag", d.A.Tag), zap.String("to-tag", tag),
-			zap.String("from-profile", d.A.Profile), zap.String("to-profile", d.B.Profile),
-			zap.Duration("after", time.Since(d.since).Round(time.Millisecond)))
-		d.since = time.Now()
+	if res.IsSuccess() {
+		k.refreshed(d, r.Original, b.Msg, res, true)
+		if !d.Confirmed {
+			s.confirm(d, b)
+		}
 	}
 	k.touch(d)
+	k.changed(d)
 	return nil
+}
+
+// confirm takes the first 2xx; the lock is held.
+func (s *setup) confirm(d *Dialog, b *request.Branch) {
+	k := s.Keeper
+	d.Confirmed, d.unacked = true, true
+	if d.slot = s.branches[b.ID]; d.slot != nil {
+		d.slot.held++
+	}
+	if device := k.cfg.Load().Device; device != nil {
+		for _, leg := range []*Leg{&d.A, &d.B} {
+			if leg.Conn != nil && leg.Conn.Transport() != request.UDP {
+				leg.Device = device(leg.Conn.ID())
+			}
+		}
+	}
+	k.log.Info("call set up", zap.String("call-id", d.CallID), zap.String("from-tag", d.A.Tag), zap.String("to-tag", d.B.Tag),
+		zap.String("from-profile", d.A.Profile), zap.String("to-profile", d.B.Profile),
+		zap.Duration("after", time.Since(d.since).Round(time.Millisecond)))
+	d.since = time.Now()
 }
 
 // form makes a dialog of an INVITE and its branch; the lock is held.
@@ -131,8 +171,10 @@ func (k *Keeper) form(r *request.Request, b *request.Branch, tag string) *Dialog
 	seq, _ := request.CSeq(r.Msg)
 	d := &Dialog{
 		CallID: r.CallID(), branch: b.ID, seal: k.Seal(r, b), cseq: seq + b.Inserted, since: r.Received,
-		A: Leg{Tag: r.FromTag(), Identity: request.Header(r.Original, "From"), Profile: r.Profile, Conn: r.Conn, CSeq: seq},
-		B: Leg{Tag: tag, Profile: b.Target.Profile, AoR: b.Target.AoR, Conn: b.Conn, Bound: b.Target.Conn != nil},
+		A: Leg{Tag: r.FromTag(), Identity: request.Header(r.Original, "From"), Profile: r.Profile, Trunk: r.Trunk, Conn: r.Conn, CSeq: seq},
+		B: Leg{
+			Tag: tag, Profile: b.Target.Profile, AoR: b.Target.AoR, Trunk: b.Target.Trunk, Conn: b.Conn, Bound: b.Target.Conn != nil,
+		},
 	}
 	if c, err := request.Addresses(r.Original, "Contact"); err == nil && len(c) > 0 {
 		d.A.Contact = c[0].URI.String()
@@ -207,9 +249,12 @@ func direct(r *request.Request) bool {
 }
 
 // Finished implements request.Observer: early dialogs end with their branch.
-func (k *Keeper) Finished(_ context.Context, r *request.Request, b *request.Branch, o request.Outcome) {
+func (s *setup) Finished(_ context.Context, r *request.Request, b *request.Branch, o request.Outcome) {
+	k := s.Keeper
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.release(s.branches[b.ID])
+	delete(s.branches, b.ID)
 	for _, d := range slices.Clone(k.byCall[r.CallID()]) {
 		switch {
 		case d.Confirmed || d.branch != b.ID:
@@ -243,7 +288,7 @@ func (k *Keeper) Crossed(r *request.Request, b *request.Branch) {
 			continue
 		}
 		d.crossed = true
-		k.after(k.cfg.Acknowledge, func() {
+		k.after(k.cfg.Load().Acknowledge, func() {
 			k.post.Post(d.CallID, func(ctx context.Context) { k.unanswered(ctx, d) })
 		})
 	}

@@ -39,6 +39,11 @@ func (k *Keeper) attach(r *request.Request, seal string) (request.Verdict, error
 	if err := d.pending(r); err != nil {
 		return request.Done, err
 	}
+	if timed(r.Msg.Method) {
+		if err := k.cfg.Load().Session.refuse(r.Original); err != nil {
+			return request.Done, err
+		}
+	}
 	if r.Msg.Method == sip.ACK && fromA {
 		d.unacked = false
 	}
@@ -51,6 +56,7 @@ func (k *Keeper) attach(r *request.Request, seal string) (request.Verdict, error
 		k.move(d, sender, r.Conn)
 	}
 	k.touch(d)
+	k.changed(d)
 	if r.Msg.Method == sip.BYE {
 		d.closing, d.by = true, by // no BYE of our own on top
 		r.Shared = k.shared(d)
@@ -126,7 +132,10 @@ func (w *within) challenged(r *request.Request, b *request.Branch) {
 }
 
 // Outgoing implements request.Observer: a re-INVITE is under way.
-func (w *within) Outgoing(_ context.Context, r *request.Request, _ *request.Branch) error {
+func (w *within) Outgoing(_ context.Context, r *request.Request, b *request.Branch) error {
+	if timed(r.Msg.Method) && r.Conn != nil {
+		w.cfg.Load().Session.ask(b.Msg)
+	}
 	if r.Msg.Method == sip.INVITE {
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -146,16 +155,20 @@ func (w *within) Incoming(_ context.Context, r *request.Request, b *request.Bran
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	sender, peer := &w.d.A, &w.d.B
+	sender, peer := &w.d.A, w.peer()
 	if !w.fromA {
-		sender, peer = peer, sender
+		sender = &w.d.B
 	}
 	for leg, m := range map[*Leg]sip.Message{sender: r.Original, peer: res} {
 		if c, err := request.Addresses(m, "Contact"); err == nil && len(c) > 0 {
 			leg.Contact = c[0].URI.String()
 		}
 	}
+	if r.Conn != nil { // one made here is no refresh: it comes from nobody who would notice that the other side is gone
+		w.refreshed(w.d, r.Original, b.Msg, res, w.fromA)
+	}
 	w.touch(w.d)
+	w.changed(w.d)
 	return nil
 }
 
@@ -174,7 +187,19 @@ func (w *within) Finished(_ context.Context, r *request.Request, b *request.Bran
 	case r.Msg.Method != sip.BYE:
 	case !w.d.ours && (o.Code == sip.StatusUnauthorized || o.Code == sip.StatusProxyAuthRequired):
 		w.d.closing = false // it will come again with credentials
+	case !w.d.ours && o.Local && w.missed(w.d, w.peer()):
+		w.d.expires = time.Now().Add(w.cfg.Load().Return)
+		w.release(w.d.slot)
+		w.d.slot = nil
 	default:
 		w.drop(w.d)
 	}
+}
+
+// peer is the side that the request goes to.
+func (w *within) peer() *Leg {
+	if w.fromA {
+		return &w.d.B
+	}
+	return &w.d.A
 }

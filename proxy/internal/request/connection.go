@@ -105,6 +105,12 @@ func Alive(c Connection) bool {
 	}
 }
 
+// Device is one instance of a registered user (+sip.instance and reg-id of RFC 5626), which may come back by another
+// connection.
+type Device struct {
+	AoR, Instance, RegID string
+}
+
 // Hop is a resolved next hop (RFC 3263).
 type Hop struct {
 	Transport Transport

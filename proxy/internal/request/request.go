@@ -242,11 +242,14 @@ func (r *Request) CallID() string { return CallID(r.Msg) }
 
 // MediaID is the call-id for the media daemon: the Call-ID, with a mark that no Call-ID can have where the call is here for
 // a further time, so that its passes are different calls there.
-func (r *Request) MediaID() string {
-	if r.Pass == 0 {
-		return r.CallID()
+func (r *Request) MediaID() string { return MediaID(r.CallID(), r.Pass) }
+
+// MediaID is that of a call and a pass.
+func MediaID(callID string, pass int) string {
+	if pass == 0 {
+		return callID
 	}
-	return r.CallID() + passMark + strconv.Itoa(r.Pass)
+	return callID + passMark + strconv.Itoa(pass)
 }
 
 const passMark = ";pass="

@@ -19,6 +19,7 @@ type Settings struct {
 	Routes    []Route            `yaml:"routes"`
 	Resolver  Resolver           `yaml:"resolver"`
 	Media     Media              `yaml:"media"`
+	Dialogs   Dialogs            `yaml:"dialogs"`
 	Profiles  map[string]Profile `yaml:"profiles"`
 	Storage   Storage            `yaml:"storage"`
 	TLS       TLS                `yaml:"tls"`
@@ -134,6 +135,7 @@ func Default() Settings {
 		Registrar: defaultRegistrar(),
 		Media:     defaultMedia(),
 		Resolver:  defaultResolver(),
+		Dialogs:   defaultDialogs(),
 		Storage:   Storage{Path: "var/proxy.db"},
 		TLS:       defaultTLS(),
 		Limits: Limits{

@@ -62,6 +62,8 @@ func TestFaults(t *testing.T) {
 			`1: listeners[0].profile: no profile|1: listeners[0].path: must begin|2: domains[0]: "a b" is not`},
 		{smallest + "users:\n  - {name: \"a b\", password: x}\n  - {name: c}\n  - {name: c, password: x, ha1: {md5: zz, sha256: \"00\"}, domain: e.org}",
 			"users[0].name|users[1].password: missing|users[2].domain|users[2].ha1: password and|users[2].ha1.md5: must be 32|users[2].ha1.sha256: must be 64"},
+		{smallest + "dialogs:\n  store: paper\n  session_timer: {min: 30s, interval: 10s}\n  limits: {per_user: -1}",
+			"5: dialogs.store: \"paper\" is neither|6: dialogs.session_timer.min: 30s is not from 1m30s|6: dialogs.session_timer.interval|7: dialogs.limits.per_user"},
 		{smallest + "users: [{name: c, password: x},{name: c, password: y}]", "users[1].name: c@example.org is given twice"},
 		{smallest + "registrar: {min_expires: 1s, max_expires: 48h, default_expires: 72h, max_contacts: 0}",
 			"min_expires|max_expires|default_expires|max_contacts: 0 is not from 1 to 100"},

@@ -24,6 +24,7 @@ func (s *Settings) validate(doc *conf.Document) {
 	s.validateRoutes(doc)
 	s.validateResolver(doc)
 	s.validateMedia(doc)
+	s.validateDialogs(doc)
 	s.validateRest(doc)
 	s.validateTLS(doc)
 }

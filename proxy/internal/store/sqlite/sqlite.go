@@ -1,5 +1,5 @@
-// Package sqlite keeps bindings, accounts and the proxy's own keys in one
-// SQLite file.
+// Package sqlite keeps bindings, dialogs, accounts and the proxy's own keys in
+// one SQLite file.
 package sqlite
 
 import (
@@ -25,7 +25,7 @@ import (
 const Memory = ":memory:"
 
 // schemaVersion is written to the file; a file of a later version is refused.
-const schemaVersion = 1
+const schemaVersion = 2
 
 const schema = `
 CREATE TABLE IF NOT EXISTS bindings (
@@ -119,7 +119,10 @@ func (d *DB) migrate(ctx context.Context) error {
 	if version > schemaVersion {
 		return fmt.Errorf("%w: %d, this one knows %d", ErrVersion, version, schemaVersion)
 	}
-	if _, err := d.write.ExecContext(ctx, schema); err != nil {
+	if version == schemaVersion {
+		return nil // nothing is written: the disk may be full
+	}
+	if _, err := d.write.ExecContext(ctx, schema+dialogSchema); err != nil {
 		return err
 	}
 	_, err := d.write.ExecContext(ctx, fmt.Sprintf(`PRAGMA user_version = %d`, schemaVersion))
