@@ -13,6 +13,7 @@ import (
 	"github.com/tandem-sbc/tandem/ng-protocol/ngclient"
 	"github.com/tandem-sbc/tandem/pkg/telemetry"
 	"github.com/tandem-sbc/tandem/proxy/internal/auth"
+	"github.com/tandem-sbc/tandem/proxy/internal/ban"
 	"github.com/tandem-sbc/tandem/proxy/internal/bridge"
 	"github.com/tandem-sbc/tandem/proxy/internal/certificate"
 	"github.com/tandem-sbc/tandem/proxy/internal/chain"
@@ -42,6 +43,7 @@ type App struct {
 	closers  []func() error // in the order of building
 
 	db     *sqlite.DB
+	guard  *guard
 	certs  *certificate.Store // nil if no listener is secure
 	edge   *edge.Edge
 	media  *ngclient.Client // nil if no nodes are configured
@@ -54,7 +56,7 @@ type App struct {
 
 // Start builds and starts a proxy. On error nothing is left running.
 func Start(ctx context.Context, s *settings.Settings, log *zap.Logger) (_ *App, err error) {
-	a := &App{settings: s, log: log}
+	a := &App{settings: s, log: log, guard: newGuard(s, log)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.Close())
@@ -155,6 +157,8 @@ func (a *App) openChain(ctx context.Context) error {
 	screening := screen.Config{
 		Rate: s.Limits.RequestsPerSecond, Burst: float64(s.Limits.Burst), Owns: a.edge.Owns,
 		Trusted: func(conn request.Connection) bool { return trusted(trunks, conn) },
+		Agents:  agents(s),
+		Scanner: func(conn request.Connection) { a.guard.blame(conn, ban.Scanner) },
 	}
 	a.layer = transaction.New(transaction.Timers{}, transaction.Limits{Transactions: s.Limits.Transactions}, a.edge,
 		screen.NewGate(screening, a.log), a.log)
@@ -171,6 +175,7 @@ func (a *App) openChain(ctx context.Context) error {
 	authentication := auth.Config{
 		Accounts: accounts, Domains: domains, Trunks: trunks, Key: nonceKey, Nonces: usedNonces,
 		Algorithms: s.Auth.Algorithms,
+		Failed:     func(conn request.Connection) { a.guard.blame(conn, ban.LoginFailed) },
 	}
 	if s.Registrar.Upstream != "" {
 		authentication.Registered = register.Registered
@@ -183,6 +188,7 @@ func (a *App) openChain(ctx context.Context) error {
 	steps := chain.Steps{
 		Reveal:    hiding.Reveal(),
 		Hide:      hiding.Hide(),
+		Refused:   a.guard.refused,
 		Screen:    screen.NewStep(screening),
 		Dialog:    a.keeper,
 		Auth:      auth.New(authentication),

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/tandem-sbc/tandem/pkg/conf"
+	"github.com/tandem-sbc/tandem/proxy/internal/ban"
 	"github.com/tandem-sbc/tandem/proxy/internal/certificate"
 	"github.com/tandem-sbc/tandem/proxy/internal/edge"
 	"github.com/tandem-sbc/tandem/proxy/internal/localca"
@@ -32,6 +33,11 @@ func (a *App) openEdge(context.Context) (err error) {
 			Name: l.Name, Transport: request.Transport(l.Transport), Address: netip.AddrPortFrom(host, l.Address.Port),
 			AdvertisedHost: l.Advertised.Host, AdvertisedPort: l.Advertised.Port,
 			Profile: l.Profile, Path: l.Path, Origins: l.Origins,
+			Admit:  a.guard.admit(l.Name),
+			Faulty: func(conn request.Connection) { a.guard.blame(conn, ban.Malformed) },
+		}
+		if len(l.ProxyProtocol.From) > 0 {
+			e.ProxyFrom = a.guard.proxyFrom(l.Name)
 		}
 		if e.Transport.WebSocket() {
 			e.Pages = pages

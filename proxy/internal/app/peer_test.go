@@ -81,19 +81,25 @@ func (s *site) commands() []string {
 
 func (s *site) start(more string) {
 	s.t.Helper()
-	file := filepath.Join(s.dir, "proxy.yaml")
-	text := fmt.Sprintf(`
-listeners:
+	s.listen(`
   - {name: udp, transport: udp, address: "127.0.0.1:0"}
   - {name: wss, transport: wss, address: "127.0.0.1:0", origins: ["*"]}
-domains: [example.org]
+`, more)
+}
+
+// listen starts the proxy with the given listeners.
+func (s *site) listen(listeners, more string) {
+	s.t.Helper()
+	file := filepath.Join(s.dir, "proxy.yaml")
+	text := fmt.Sprintf(`
+listeners:%sdomains: [example.org]
 users:
   - {name: alice, password: %q}
   - {name: bob, password: %q}
 media: {nodes: ["udp:%s"], timeout: 600ms, retransmit: 200ms}
 storage: {path: %q}
 tls: {local_ca: %q}
-%s`, password, password, s.daemon.Addrs()[0], filepath.Join(s.dir, "proxy.db"), filepath.Join(s.dir, "ca"), more)
+%s`, listeners, password, password, s.daemon.Addrs()[0], filepath.Join(s.dir, "proxy.db"), filepath.Join(s.dir, "ca"), more)
 	require.NoError(s.t, os.WriteFile(file, []byte(text), 0o600))
 	settings, err := Load(file)
 	require.NoError(s.t, err)
@@ -118,13 +124,18 @@ func (s *site) address(listener string) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// client trusts the local CA.
-func (s *site) client() *http.Client {
+// roots hold the local CA.
+func (s *site) roots() *x509.CertPool {
 	pem, err := os.ReadFile(filepath.Join(s.dir, "ca", "ca.pem"))
 	require.NoError(s.t, err)
 	roots := x509.NewCertPool()
 	require.True(s.t, roots.AppendCertsFromPEM(pem))
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}
+	return roots
+}
+
+// client trusts the local CA.
+func (s *site) client() *http.Client {
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: s.roots()}}
 	s.t.Cleanup(transport.CloseIdleConnections)
 	return &http.Client{Transport: transport}
 }

@@ -59,10 +59,10 @@ func TestNonces(t *testing.T) {
 	now := time.Now()
 	n := newNonces([]byte("key"), 3)
 	n.now = func() time.Time { return now }
-	nonce := n.issue("a")
+	nonce := n.issue("a", netip.Addr{})
 	judged, issued := n.check(nonce, "a")
 	require.Equal(t, nonceGood, judged)
-	for _, forged := range []string{"", "x", nonce[1:], n.issue("b"), "AAAA" + nonce[4:]} {
+	for _, forged := range []string{"", "x", nonce[1:], n.issue("b", netip.Addr{}), "AAAA" + nonce[4:]} {
 		judged, _ := n.check(forged, "a")
 		require.Equal(t, nonceForged, judged)
 	}
@@ -78,7 +78,7 @@ func TestNonces(t *testing.T) {
 	// Memory is bounded, and what was forgotten cannot be replayed.
 	for range 5 {
 		now = now.Add(time.Millisecond)
-		other := n.issue("a")
+		other := n.issue("a", netip.Addr{})
 		_, at := n.check(other, "a")
 		require.True(t, n.use(other, at, 1))
 	}
@@ -89,7 +89,7 @@ func TestNonces(t *testing.T) {
 	now = now.Add(nonceLifetime + time.Second)
 	judged, _ = n.check(nonce, "a")
 	require.Equal(t, nonceStale, judged)
-	fresh := n.issue("a")
+	fresh := n.issue("a", netip.Addr{})
 	_, at := n.check(fresh, "a")
 	require.True(t, n.use(fresh, at, 1))
 	require.Equal(t, 1, n.order.Len(), "expired ones are gone")

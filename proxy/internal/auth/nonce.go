@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"net/netip"
 	"sync"
 	"time"
 )
@@ -19,7 +20,8 @@ const (
 	ncWindow = 64
 
 	nonceTime   = 8 // bytes: Unix time, ns
-	nonceRandom = 8
+	nonceRandom = 8 // random, and from nonceSource on a MAC of the address that it is sent to
+	nonceSource = nonceTime + 4
 	nonceMAC    = 16
 )
 
@@ -59,13 +61,25 @@ func newNonces(key []byte, limit int) *nonces {
 	return &nonces{key: key, limit: limit, now: time.Now, used: make(map[string]*list.Element), order: list.New()}
 }
 
-// issue makes a nonce for realm.
-func (n *nonces) issue(realm string) string {
+// issue makes a nonce for realm that is sent to source.
+func (n *nonces) issue(realm string, source netip.Addr) string {
 	var raw [nonceTime + nonceRandom + nonceMAC]byte
 	binary.BigEndian.PutUint64(raw[:], uint64(n.now().UnixNano()))
-	rand.Read(raw[nonceTime : nonceTime+nonceRandom])
+	rand.Read(raw[nonceTime:nonceSource])
+	copy(raw[nonceSource:], n.mac(raw[:nonceSource], source.String())[:nonceTime+nonceRandom-nonceSource])
 	copy(raw[nonceTime+nonceRandom:], n.mac(raw[:nonceTime+nonceRandom], realm))
 	return base64.RawURLEncoding.EncodeToString(raw[:])
+}
+
+// sentTo reports whether a nonce that is not forged was sent to source: who uses it from there has received it there, so the
+// source is no forgery. A nonce may be used from elsewhere all the same, as phones move.
+func (n *nonces) sentTo(nonce string, source netip.Addr) bool {
+	raw, err := base64.RawURLEncoding.DecodeString(nonce)
+	if err != nil || len(raw) != nonceTime+nonceRandom+nonceMAC {
+		return false
+	}
+	want := n.mac(raw[:nonceSource], source.String())[:nonceTime+nonceRandom-nonceSource]
+	return hmac.Equal(raw[nonceSource:nonceTime+nonceRandom], want)
 }
 
 func (n *nonces) mac(data []byte, realm string) []byte {

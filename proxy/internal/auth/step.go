@@ -7,8 +7,6 @@ import (
 	"strings"
 
 	"github.com/emiago/sipgo/sip"
-	"go.uber.org/zap"
-
 	"github.com/tandem-sbc/tandem/proxy/internal/request"
 )
 
@@ -38,7 +36,12 @@ type Config struct {
 	Domains  Domains
 	Trunks   []Trunk
 	Key      []byte // for nonces; 32 random bytes
-	Nonces   int    // how many used nonces are remembered; more are stale earlier
+	// Tokens verifies bearer tokens and Ephemeral time-limited passwords; nil: there are none.
+	Tokens    Tokens
+	Ephemeral Ephemeral
+	// Failed is told of a login that failed, and whose source is no forgery; nil: nobody is.
+	Failed func(request.Connection)
+	Nonces int // how many used nonces are remembered; more are stale earlier
 	// Algorithms are offered in this order; nil = SHA-256, then MD5. Some old
 	// phones look at the first challenge only.
 	Algorithms []string
@@ -115,6 +118,9 @@ func (s *Step) user(ctx context.Context, r *request.Request) (request.Verdict, e
 		// Strangers reach nobody here except through a trunk.
 		return request.Done, request.Fail(403, "Forbidden", ErrNotYours)
 	}
+	if user, proved, err := s.byToken(r, kind, realm); err != nil || proved {
+		return s.proved(r, user, identity.URI.User, realm, err)
+	}
 	if s.Registered != nil {
 		if _, known, err := s.Accounts.Account(ctx, identity.URI.User, realm); err == nil && !known {
 			return s.foreign(r, identity.URI.User, realm)
@@ -135,21 +141,24 @@ func (s *Step) user(ctx context.Context, r *request.Request) (request.Verdict, e
 	if err != nil {
 		return request.Done, request.Fail(400, "Bad Authorization", err)
 	}
-	account, _, err := s.Accounts.Account(ctx, c.username, realm)
+	user, expired, matched, err := s.match(ctx, &c, realm, string(r.Msg.Method))
 	if err != nil {
 		return request.Done, request.Fail(500, "Server Internal Error", err)
 	}
-	if !c.matches(account, string(r.Msg.Method)) {
-		r.Log.Warn("authentication failed", zap.String("user", c.username), zap.Stringer("source", r.Source))
+	if !matched {
+		s.failed(r, c.username, c.nonce, ErrBadCredentials)
 		return request.Done, s.challenge(r, kind, realm, false)
+	}
+	if expired {
+		return request.Done, request.Fail(403, "Credentials Expired", ErrExpired)
 	}
 	if judged == nonceStale || !s.nonces.use(c.nonce, issued, nc) {
 		return request.Done, s.challenge(r, kind, realm, true)
 	}
-	if identity.URI.User != c.username {
+	if identity.URI.User != user {
 		return request.Done, request.Fail(403, "Forbidden", ErrNotYours)
 	}
-	r.User = c.username + "@" + realm
+	r.User = user + "@" + realm
 	// These credentials are consumed here (RFC 3261 §22.3); those for other
 	// realms travel on.
 	for _, h := range removeAll(r.Msg, kind.credential) {
@@ -198,10 +207,10 @@ func (s *Step) find(msg *sip.Request, name, realm string) (credentials, sip.Head
 
 // challenge answers with a challenge by each algorithm.
 func (s *Step) challenge(r *request.Request, kind realmKind, realm string, stale bool) error {
-	nonce := s.nonces.issue(realm)
-	headers := make([]sip.Header, 0, len(s.Algorithms))
+	nonce := s.nonces.issue(realm, r.Source.Addr())
+	headers := make([]sip.Header, 0, len(s.Algorithms)+1)
 	for _, algorithm := range s.Algorithms {
 		headers = append(headers, sip.NewHeader(kind.challenge, challenge(realm, nonce, algorithm, stale)))
 	}
-	return r.Respond(kind.code, kind.reason, headers...)
+	return r.Respond(kind.code, kind.reason, s.bearer(kind, headers)...)
 }

@@ -10,15 +10,18 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/pires/go-proxyproto"
 	"go.uber.org/zap"
 )
 
-// guardedListener refuses connections over the limits before anything is read from them.
+// guardedListener refuses connections over the limits or of sources that are not admitted before anything is read from them.
 type guardedListener struct {
 	*net.TCPListener
-	sources *sourceCount
-	log     *zap.Logger
+	l       *listener
 	refused uint64
+
+	behind sync.Once     // starts the reading of PROXY headers
+	ready  chan net.Conn // with their header read
 }
 
 // acceptPause keeps a lack of file descriptors from becoming a lack of CPU.
@@ -26,45 +29,137 @@ const acceptPause = 5 * time.Millisecond
 
 // Accept is called by one goroutine.
 func (g *guardedListener) Accept() (net.Conn, error) {
+	if g.l.ProxyFrom == nil {
+		return g.direct()
+	}
+	g.behind.Do(func() {
+		g.ready = make(chan net.Conn)
+		g.l.edge.wg.Go(g.readHeaders)
+	})
+	c, ok := <-g.ready
+	if !ok {
+		return nil, net.ErrClosed
+	}
+	return c, nil
+}
+
+// direct accepts connections whose source is the client itself.
+func (g *guardedListener) direct() (net.Conn, error) {
 	for {
-		c, err := g.TCPListener.AcceptTCP()
+		c, err := g.accept()
 		if err != nil {
-			// Running out of file descriptors passes; a closed listener does not.
-			//lint:ignore SA1019 there is no other way to tell that apart
-			if ne, ok := err.(net.Error); ok && ne.Temporary() {
-				time.Sleep(acceptPause)
-				continue
-			}
 			return nil, err
 		}
-		source := sourceOf(unmapped(c.RemoteAddr()).Addr())
-		if !g.sources.enter(source) {
-			_ = c.Close()
-			if g.refused++; g.refused&(g.refused-1) == 0 {
-				g.log.Warn("connections refused, too many", zap.Stringer("source", source), zap.Uint64("refused", g.refused))
-			}
-			continue
+		if admitted := g.admit(c); admitted != nil {
+			return admitted, nil
 		}
-		return &countedConn{TCPConn: c, leave: func() { g.sources.leave(source) }}, nil
 	}
 }
 
+func (g *guardedListener) accept() (*net.TCPConn, error) {
+	for {
+		c, err := g.AcceptTCP()
+		if err == nil {
+			return c, nil
+		}
+		// Running out of file descriptors passes; a closed listener does not.
+		//lint:ignore SA1019 there is no other way to tell that apart
+		if ne, ok := err.(net.Error); !ok || !ne.Temporary() {
+			return nil, err
+		}
+		time.Sleep(acceptPause)
+	}
+}
+
+// admit counts a connection whose source is known, or closes it and returns nil.
+func (g *guardedListener) admit(c net.Conn) net.Conn {
+	sources := g.l.edge.sources
+	source := sourceOf(unmapped(c.RemoteAddr()).Addr())
+	if !g.l.admits(source) {
+		_ = c.Close()
+		return nil
+	}
+	if !sources.enter(source) {
+		_ = c.Close()
+		if n := atomic.AddUint64(&g.refused, 1); n&(n-1) == 0 {
+			g.l.edge.log.Warn("connections refused, too many", zap.String("listener", g.l.Name), zap.Stringer("source", source),
+				zap.Uint64("refused", n))
+		}
+		return nil
+	}
+	return &countedConn{Conn: c, remote: c.RemoteAddr(), leave: func() { sources.leave(source) }}
+}
+
+// readHeaders accepts connections that come through a load balancer, which tells in a PROXY header whose they are. Nobody else
+// is believed: others are clients themselves.
+func (g *guardedListener) readHeaders() {
+	var reading sync.WaitGroup
+	defer func() {
+		reading.Wait()
+		close(g.ready)
+	}()
+	hand := func(c net.Conn) {
+		if c = g.admit(c); c == nil {
+			return
+		}
+		select {
+		case g.ready <- c:
+		case <-g.l.edge.ctx.Done():
+			_ = c.Close()
+		}
+	}
+	places := make(chan struct{}, awaitedHeaders)
+	for {
+		c, err := g.accept()
+		if err != nil {
+			return
+		}
+		if !g.l.ProxyFrom(unmapped(c.RemoteAddr()).Addr()) {
+			hand(c)
+			continue
+		}
+		places <- struct{}{}
+		reading.Go(func() {
+			told := proxyproto.NewConn(c, proxyproto.WithPolicy(proxyproto.REQUIRE), proxyproto.SetReadHeaderTimeout(proxyHeaderTime))
+			header := told.ProxyHeader()
+			<-places
+			if header == nil {
+				g.l.edge.log.Info("no PROXY header from a load balancer", zap.String("listener", g.l.Name), zap.Stringer("source", c.RemoteAddr()))
+				_ = c.Close()
+				return
+			}
+			hand(told)
+		})
+	}
+}
+
+const (
+	// awaitedHeaders bounds the connections whose PROXY header is awaited.
+	awaitedHeaders = 1024
+	// proxyHeaderTime is short: a load balancer sends its header at once.
+	proxyHeaderTime = 3 * time.Second
+)
+
 // countedConn gives its place back when it is closed.
 type countedConn struct {
-	*net.TCPConn
-	once  sync.Once
-	leave func()
-	turn  atomic.Pointer[turns] // whose turn it holds
+	net.Conn
+	remote net.Addr // of the client
+	once   sync.Once
+	leave  func()
+	turn   atomic.Pointer[turns] // whose turn it holds
 }
+
+// RemoteAddr is the address of the client, also behind a load balancer.
+func (c *countedConn) RemoteAddr() net.Addr { return c.remote }
 
 func (c *countedConn) Read(b []byte) (int, error) {
 	c.endTurn()
-	return c.TCPConn.Read(b)
+	return c.Conn.Read(b)
 }
 
 func (c *countedConn) Close() error {
 	c.endTurn()
-	err := c.TCPConn.Close()
+	err := c.Conn.Close()
 	c.once.Do(c.leave)
 	return err
 }

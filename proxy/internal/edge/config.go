@@ -32,6 +32,13 @@ type Listener struct {
 	PeerNames func(*x509.Certificate) []string
 	// Client gives what a hop is dialled by; nil: TLS itself. Its ServerName is the name that the hop must prove.
 	Client func(request.Hop) *tls.Config
+	// Admit tells whether a source may speak here; it is asked before anything is read. nil: all may.
+	Admit func(netip.Addr) bool
+	// ProxyFrom tells load balancers, whose connections begin with a PROXY header that names the client; nil: there are none.
+	// Not for UDP.
+	ProxyFrom func(netip.Addr) bool
+	// Faulty is told of what breaks the rules so that it cannot be answered: messages that cannot be parsed, bad framing; may be nil.
+	Faulty func(request.Connection)
 	// Path is the URL path of the WebSocket endpoint; "": "/ws". WS and WSS only.
 	Path string
 	// Origins lists the allowed values of the Origin header ("https://host[:port]", "*": any). Requests without Origin

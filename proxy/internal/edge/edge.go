@@ -104,7 +104,7 @@ func (e *Edge) bind(cfg Listener) (*listener, error) {
 			return nil, err
 		}
 		l.addr = unmapped(ln.Addr())
-		l.stream = &guardedListener{TCPListener: ln, sources: e.sources, log: e.log.With(zap.String("listener", cfg.Name))}
+		l.stream = &guardedListener{TCPListener: ln, l: l}
 		if cfg.Transport.WebSocket() {
 			l.server = l.webServer()
 		}
@@ -314,4 +314,14 @@ func unmapped(a net.Addr) netip.AddrPort {
 		ap, _ = netip.ParseAddrPort(a.String())
 	}
 	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}
+
+// admits reports whether a source may speak to the listener.
+func (l *listener) admits(source netip.Addr) bool { return l.Admit == nil || l.Admit(source) }
+
+// faulty tells of a peer that breaks the rules.
+func (l *listener) faulty(conn request.Connection) {
+	if l.Faulty != nil {
+		l.Faulty(conn)
+	}
 }

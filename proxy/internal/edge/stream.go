@@ -65,6 +65,9 @@ func (c *streamConn) write(data []byte) error {
 	return nil
 }
 
+// Shut closes the connection; see request.Shut.
+func (c *streamConn) Shut() { c.shut() }
+
 func (c *streamConn) shut() {
 	c.once.Do(func() {
 		close(c.closed)
@@ -140,6 +143,7 @@ func (e *Edge) serveStream(c *streamConn) {
 			level := e.log.Debug
 			if errors.Is(err, errHeaderTooLarge) || errors.Is(err, errBodyTooLarge) || errors.Is(err, errNoLength) {
 				level = e.log.Warn
+				c.l.faulty(c)
 			}
 			if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
 				level("connection closed", zap.String("connection", string(c.id)), zap.String("listener", c.l.Name),
@@ -147,7 +151,7 @@ func (e *Edge) serveStream(c *streamConn) {
 			}
 			return
 		}
-		e.receive(c, data, time.Now())
+		e.receive(c.l, c, data, time.Now())
 	}
 }
 

@@ -41,7 +41,7 @@ func (l *listener) serveDatagrams() {
 		e.wg.Go(func() {
 			for d := range queue {
 				queued.Add(-int64(len(d.data)))
-				e.receive(l.datagramConnection(d.remote), d.data, d.at)
+				e.receive(l, l.datagramConnection(d.remote), d.data, d.at)
 			}
 		})
 	}
@@ -69,7 +69,7 @@ func (l *listener) readDatagrams(queues []chan datagram, queued *atomic.Int64) {
 			continue
 		}
 		data := bytes.TrimLeft(buf[:n], "\r\n")
-		if isKeepAlive(data) {
+		if isKeepAlive(data) || !l.admits(remote.Addr().Unmap()) {
 			continue
 		}
 		if queued.Load()+int64(len(data)) > maxQueuedBytes {
@@ -122,14 +122,16 @@ func orderKey(data []byte) []byte {
 }
 
 // receive parses one whole message and hands it over.
-func (e *Edge) receive(conn request.Connection, data []byte, at time.Time) {
+func (e *Edge) receive(l *listener, conn request.Connection, data []byte, at time.Time) {
 	msg, reason, err := parse(data)
 	if err != nil {
 		e.log.Debug("message dropped", zap.Stringer("source", conn.Remote()), zap.String("listener", conn.Listener()),
 			zap.Int("bytes", len(data)), zap.Error(err))
+		l.faulty(conn)
 		return
 	}
 	if reason != "" {
+		l.faulty(conn)
 		e.handler.Malformed(conn, msg.(*sip.Request), reason)
 		return
 	}

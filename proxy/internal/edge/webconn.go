@@ -84,6 +84,9 @@ func (c *webConn) frame(op ws.OpCode, payload []byte) error {
 	return nil
 }
 
+// Shut closes the connection; see request.Shut.
+func (c *webConn) Shut() { c.shut() }
+
 func (c *webConn) shut() {
 	c.once.Do(func() {
 		close(c.closed)
@@ -103,8 +106,10 @@ func (c *webConn) serve() {
 	var broken ws.ProtocolError
 	switch {
 	case errors.As(err, &broken):
+		c.l.faulty(c)
 		c.goodbye(ws.StatusProtocolError)
 	case errors.Is(err, errMessageTooLarge):
+		c.l.faulty(c)
 		c.goodbye(ws.StatusMessageTooBig)
 	}
 	c.shut()
@@ -211,7 +216,7 @@ func (c *webConn) message(data []byte) {
 		}
 		return
 	}
-	c.l.edge.receive(c, bytes.TrimLeft(data, "\r\n"), time.Now())
+	c.l.edge.receive(c.l, c, bytes.TrimLeft(data, "\r\n"), time.Now())
 }
 
 // ping keeps NAT bindings and proxies in between open, and finds out when the browser has gone without a word.

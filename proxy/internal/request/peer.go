@@ -3,6 +3,7 @@ package request
 import (
 	"slices"
 	"strings"
+	"time"
 )
 
 // PeerNames are the names in the verified client certificate of the peer of an accepted connection; nil when it showed none
@@ -25,4 +26,25 @@ func PeerNamed(c Connection, names []string) bool {
 		}
 	}
 	return false
+}
+
+// Shut closes the connection of a peer that is not to be served any longer; one of UDP has nothing to close.
+func Shut(c Connection) {
+	if open, ok := c.(interface{ Shut() }); ok {
+		open.Shut()
+	}
+}
+
+// Proof is what the peer of a connection has proved in its handshake.
+type Proof struct {
+	User  string // name@domain
+	Until time.Time
+}
+
+// ProofOf returns it; ok is false when the peer has proved nothing.
+func ProofOf(c Connection) (Proof, bool) {
+	if proving, ok := c.(interface{ Proof() (Proof, bool) }); ok {
+		return proving.Proof()
+	}
+	return Proof{}, false
 }

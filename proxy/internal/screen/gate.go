@@ -23,8 +23,9 @@ type Config struct {
 	Rate, Burst float64
 	// Sources bounds the sources remembered (65536).
 	Sources int
-	// Agents lists parts of User-Agent values that get no answer, in lower case.
-	Agents []string
+	// Agents lists parts of User-Agent values that get no answer, in lower case; Scanner is told of who has one, may be nil.
+	Agents  []string
+	Scanner func(request.Connection)
 	// Owns tells the proxy's own addresses, for OPTIONS sent to the proxy itself; nil: none.
 	Owns func(host string, port int) bool
 }
@@ -71,11 +72,14 @@ func (g *Gate) Admit(conn request.Connection, msg sip.Message) bool {
 	if !ok {
 		return true
 	}
-	if len(g.cfg.Agents) > 0 && g.scanner(req) {
-		return false
-	}
 	if g.Trusts(conn) {
 		return true
+	}
+	if len(g.cfg.Agents) > 0 && g.scanner(req) {
+		if g.cfg.Scanner != nil {
+			g.cfg.Scanner(conn)
+		}
+		return false
 	}
 	return g.take(source(addr))
 }
@@ -120,15 +124,17 @@ func (g *Gate) take(addr netip.Addr) bool {
 	return true
 }
 
-// forget makes room: first sources whose bucket is full again, which lose nothing by it, else some at random.
+// forget makes room, for many at a time, so that a flood of forged sources does not cost a walk over all of them each: first
+// sources whose bucket is full again, which lose nothing by it, else some at random.
 func (g *Gate) forget(now time.Time) {
 	for addr, b := range g.sources {
 		if b.tokens+now.Sub(b.at).Seconds()*g.cfg.Rate >= g.cfg.Burst {
 			delete(g.sources, addr)
 		}
 	}
+	want := g.cfg.Sources - g.cfg.Sources/8 - 1
 	for addr := range g.sources {
-		if len(g.sources) < g.cfg.Sources {
+		if len(g.sources) <= want {
 			return
 		}
 		delete(g.sources, addr)

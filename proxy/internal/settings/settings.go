@@ -23,6 +23,8 @@ type Settings struct {
 	Profiles  map[string]Profile `yaml:"profiles"`
 	Storage   Storage            `yaml:"storage"`
 	TLS       TLS                `yaml:"tls"`
+	ACL       ACL                `yaml:"acl"`
+	Bans      Bans               `yaml:"bans"`
 	Web       Web                `yaml:"web"`
 	Limits    Limits             `yaml:"limits"`
 	Log       Log                `yaml:"log"`
@@ -40,6 +42,9 @@ type Listener struct {
 
 	ClientCA          string `yaml:"client_ca"`          // authorities of client certificates; tls: default tls.client_ca
 	ClientCertificate string `yaml:"client_certificate"` // request or require
+
+	ACL           ACL           `yaml:"acl"`
+	ProxyProtocol ProxyProtocol `yaml:"proxy_protocol"`
 }
 
 // User is an account.
@@ -138,6 +143,7 @@ func Default() Settings {
 		Dialogs:   defaultDialogs(),
 		Storage:   Storage{Path: "var/proxy.db"},
 		TLS:       defaultTLS(),
+		Bans:      defaultBans(),
 		Limits: Limits{
 			Connections:          20000,
 			ConnectionsPerSource: 1000,

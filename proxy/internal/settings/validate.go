@@ -27,6 +27,7 @@ func (s *Settings) validate(doc *conf.Document) {
 	s.validateDialogs(doc)
 	s.validateRest(doc)
 	s.validateTLS(doc)
+	s.validateGuard(doc)
 }
 
 func (s *Settings) validateListeners(doc *conf.Document) {
