@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -67,7 +69,7 @@ func newSite(t *testing.T, built map[string]string, daemon string) *site {
 		must(t, os.MkdirAll(dir, 0o755))
 	}
 	s := &site{topology: build(t), dir: dir, programs: built}
-	s.startPBX(t)
+	startPBX(t, dir, pbxAddress)
 	s.startBorder(t, daemon)
 	s.phoneA = s.desk(t, "phoneA", deskA, deskUser)
 	s.phoneB = s.desk(t, "phoneB", deskB, deskUser2)
@@ -108,10 +110,15 @@ func keep(t *testing.T, p *harness.Process, err error) *harness.Process {
 	return p
 }
 
-// startPBX runs Debian's Kamailio as its package configures it, with passwords (WITH_AUTH) in text files.
-func (s *site) startPBX(t *testing.T) {
+// pbx is Debian's Kamailio as its package configures it, with passwords (WITH_AUTH) in text files.
+type pbx struct {
+	*harness.Process
+	address, control string
+}
+
+func startPBX(t *testing.T, dir, address string) *pbx {
 	t.Helper()
-	tables := filepath.Join(s.dir, "kamailio")
+	tables := filepath.Join(dir, "kamailio")
 	must(t, os.MkdirAll(tables, 0o755))
 	out, err := exec.Command("cp", "-r", "/usr/share/kamailio/dbtext/kamailio/.", tables).CombinedOutput()
 	if err != nil {
@@ -122,18 +129,53 @@ func (s *site) startPBX(t *testing.T) {
 		rows += fmt.Sprintf("%d:%s:%s:%s:-:-\n", i+1, user, harness.Domain, harness.Password)
 	}
 	must(t, os.WriteFile(filepath.Join(tables, "subscriber"), []byte(rows), 0o600))
-	p, err := harness.Start(harness.Spec{Name: "kamailio", Path: "kamailio", Dir: s.dir, Args: []string{
-		"-f", "/etc/kamailio/kamailio.cfg", "-l", "udp:" + pbxAddress, "-l", "tcp:" + pbxAddress, "--alias=" + harness.Domain,
-		"-DD", "-E", "-m", "64", "-M", "8", "-Y", s.dir, "--loadmodule=db_text.so",
+	p, err := harness.Start(harness.Spec{Name: "kamailio", Path: "kamailio", Dir: dir, Args: []string{
+		"-f", "/etc/kamailio/kamailio.cfg", "-l", "udp:" + address, "-l", "tcp:" + address, "--alias=" + harness.Domain,
+		"-DD", "-E", "-m", "64", "-M", "8", "-Y", dir, "--loadmodule=db_text.so",
 		"-A", "WITH_AUTH", "-A", `DBURL="text://` + tables + `"`,
 	}})
 	must(t, keep(t, p, err).Ready(func() error {
-		conn, err := net.DialTimeout("tcp", pbxAddress, time.Second)
+		conn, err := net.DialTimeout("tcp", address, time.Second)
 		if err == nil {
 			err = conn.Close()
 		}
 		return err
 	}))
+	return &pbx{p, address, "unix:" + filepath.Join(dir, "kamailio_ctl")}
+}
+
+// ask runs a command of Kamailio's.
+func (k *pbx) ask(args ...string) (string, error) {
+	out, err := exec.Command("kamcmd", append([]string{"-s", k.control}, args...)...).CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("kamcmd %s: %w: %s", strings.Join(args, " "), err, out)
+	}
+	return string(out), nil
+}
+
+var addressLine = regexp.MustCompile(`(?m)^\s*Address: (\S+)`)
+
+// contacts are those that it has for a user.
+func (k *pbx) contacts(user string) []string {
+	out, err := k.ask("ul.lookup", "location", user)
+	if err != nil { // it has no such user
+		return nil
+	}
+	var all []string
+	for _, m := range addressLine.FindAllStringSubmatch(out, -1) {
+		all = append(all, m[1])
+	}
+	return all
+}
+
+// accepted is how many REGISTERs it has accepted.
+func (k *pbx) accepted(t *testing.T) int {
+	t.Helper()
+	out, err := k.ask("cnt.get", "registrar", "accepted_regs")
+	must(t, err)
+	n, err := strconv.Atoi(strings.TrimSpace(out))
+	must(t, err)
+	return n
 }
 
 // configured is a file of deploy/mission, with the exam's domain and origin in place of the example's.

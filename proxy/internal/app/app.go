@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/netip"
 
 	"go.uber.org/zap"
 
@@ -104,6 +105,9 @@ func (a *App) names() []string {
 	for _, l := range a.settings.Listeners {
 		if l.Advertised.Host != "" {
 			names = append(names, l.Advertised.Host)
+		}
+		if addr, err := netip.ParseAddr(l.Address.Host); err == nil && !addr.IsUnspecified() {
+			names = append(names, addr.String())
 		}
 	}
 	return names
