@@ -30,17 +30,18 @@ domains: [example.test]
 users:
   - {name: page, password: secret}
 trunks:
-  - {name: caller, sources: ["%[2]s/32"]}
+  - {name: caller, sources: ["%[2]s/32"]%[4]s}
   - {name: callee, sources: ["%[3]s/32"]}
 routes:
   - {name: page, from: [caller], domain: example.test, to: registered}
   - {name: out, from: [caller, users], domain: "*", to: "sip:%[3]s:15060"}
 media:
   nodes: ["udp:%[1]s:2001", "udp:%[1]s:2002"]
+  events: "%[1]s:2003"
 storage: {path: ":memory:"}
 tls: {local_ca: "ca"}
 log: {level: debug, format: json}
-`
+%[5]s`
 
 // site is a proxy, two media daemons and two phones.
 type site struct {
@@ -53,7 +54,8 @@ type site struct {
 	caller, callee *phone
 }
 
-func newSite(t *testing.T, name string, number int, daemons [2]string) *site {
+// newSite starts one. With profiles, the caller has the one that is called old.
+func newSite(t *testing.T, name string, number int, daemons [2]string, profiles string) *site {
 	t.Helper()
 	dir, err := filepath.Abs(filepath.Join("..", "out", "nodes", name))
 	if err != nil {
@@ -68,8 +70,12 @@ func newSite(t *testing.T, name string, number int, daemons [2]string) *site {
 	for i := range s.media {
 		s.startMedia(i)
 	}
+	profile := ""
+	if profiles != "" {
+		profile = ", profile: old"
+	}
 	config := filepath.Join(dir, "proxy.yaml")
-	if err := os.WriteFile(config, fmt.Appendf(nil, proxyConfig, s.host, callerHost, calleeHost), 0o600); err != nil {
+	if err := os.WriteFile(config, fmt.Appendf(nil, proxyConfig, s.host, callerHost, calleeHost, profile, profiles), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s.proxy = s.run("proxy", s.programs["proxy"], "-config", config)
@@ -137,7 +143,7 @@ func (s *site) startMedia(i int) {
 	s.t.Helper()
 	low := 20000 + 10000*i
 	s.media[i] = s.run(fmt.Sprintf("media%d", i+1), s.programs[s.daemons[i]], "--config-file=none", "--table=-1", "--foreground", "--log-stderr",
-		"--log-level=6", "--interface="+s.host, "--listen-ng="+s.ng(i).Address, fmt.Sprintf("--port-min=%d", low), fmt.Sprintf("--port-max=%d", low+9999), "--delete-delay=0")
+		"--log-level=6", "--interface="+s.host, "--listen-ng="+s.ng(i).Address, fmt.Sprintf("--port-min=%d", low), fmt.Sprintf("--port-max=%d", low+9999), "--delete-delay=0", "--dtmf-log-dest="+s.host+":2003")
 	if err := s.media[i].Ready(s.ng(i).Ping); err != nil {
 		s.t.Fatal(err)
 	}
@@ -295,7 +301,7 @@ func TestNodeKilledUnderLoad(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t, c.name, i, c.daemons)
+			s := newSite(t, c.name, i, c.daemons, "")
 			s.dial(number("NODES_CALLS", 30))
 			if err := s.heard(time.Now(), 5*time.Second); err != nil {
 				t.Fatal(err)
@@ -436,7 +442,7 @@ func TestBrowserFollowsToAnotherNode(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t, strings.ReplaceAll(c.name, ",", ""), 10+i, c.daemons)
+			s := newSite(t, strings.ReplaceAll(c.name, ",", ""), 10+i, c.daemons, "")
 			s.pageMoves(c.pageCalls)
 		})
 	}

@@ -18,7 +18,10 @@ import (
 	"github.com/emiago/sipgo/sip"
 )
 
-const packetEvery = 20 * time.Millisecond
+const (
+	packetEvery = 20 * time.Millisecond
+	eventType   = 101 // of telephone events
+)
 
 // A phone is a plain SIP user agent over UDP with many lines. It takes what RFC 3261 and RFC 3264 say about order literally:
 // requests of a dialog whose CSeq does not rise, and descriptions that change under the same version, are faults.
@@ -53,6 +56,9 @@ type line struct {
 	routes           []string
 	said             string // the last description of the peer
 	reinvites        int
+	infos            []string // bodies of INFO
+	events           []byte   // codes of telephone events that have ended, once each
+	eventAt          uint32   // timestamp of the last one
 	ended            bool
 }
 
@@ -119,7 +125,42 @@ func (l *line) hear() {
 		}
 		if remote := l.remote.Load(); n >= 12 && remote != nil && from == *remote {
 			l.last.Store(time.Now().UnixNano())
+			l.event(buf[:n])
 		}
+	}
+}
+
+// event notes the first end packet of a telephone event (RFC 4733).
+func (l *line) event(pkt []byte) {
+	if pkt[1]&0x7f != eventType || len(pkt) != 16 || pkt[13]&0x80 == 0 {
+		return
+	}
+	l.p.mu.Lock()
+	defer l.p.mu.Unlock()
+	if at := binary.BigEndian.Uint32(pkt[4:]); len(l.events) == 0 || at != l.eventAt {
+		l.events, l.eventAt = append(l.events, pkt[12]), at
+	}
+}
+
+// press sends a telephone event of 160 ms, as phones do: beside the sound.
+func (l *line) press(code byte) {
+	to := *l.remote.Load()
+	for i := range 11 {
+		pkt := make([]byte, 16)
+		pkt[0], pkt[1] = 0x80, eventType
+		if i == 0 {
+			pkt[1] |= 0x80
+		}
+		binary.BigEndian.PutUint16(pkt[2:], uint16(60000+i))
+		binary.BigEndian.PutUint32(pkt[4:], 0x70000000)
+		copy(pkt[8:12], l.tag)
+		pkt[12], pkt[13] = code, 10
+		if i >= 8 {
+			pkt[13] |= 0x80
+		}
+		binary.BigEndian.PutUint16(pkt[14:], uint16(min(i+1, 8)*160))
+		_, _ = l.rtp.WriteToUDPAddrPort(pkt, to)
+		time.Sleep(packetEvery)
 	}
 }
 
@@ -262,6 +303,9 @@ func (p *phone) request(r *sip.Request) {
 	case sip.BYE:
 		p.answer(r, 200, "OK", "")
 		l.close()
+	case sip.INFO:
+		l.infos = append(l.infos, string(r.Body()))
+		p.answer(r, 200, "OK", "")
 	default:
 		p.answer(r, 200, "OK", "")
 	}
@@ -285,7 +329,11 @@ func (p *phone) answer(r *sip.Request, code int, reason, sdp string) {
 func (p *phone) finish(b *strings.Builder, sdp string) {
 	fmt.Fprintf(b, "Contact: <sip:phone@%s>\r\n", p.conn.LocalAddr())
 	if sdp != "" {
-		b.WriteString("Content-Type: application/sdp\r\n")
+		kind := "application/sdp"
+		if strings.HasPrefix(sdp, "Signal=") {
+			kind = "application/dtmf-relay"
+		}
+		b.WriteString("Content-Type: " + kind + "\r\n")
 	}
 	fmt.Fprintf(b, "Content-Length: %d\r\n\r\n%s", len(sdp), sdp)
 	_, _ = p.conn.WriteToUDP([]byte(b.String()), p.proxy)

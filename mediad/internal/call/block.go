@@ -31,12 +31,13 @@ func (b blocks) with(o blocks) blocks {
 
 // filter makes what the listener gets of a media of the source; nil if that is
 // everything.
-func (c *Call) filter(s *subscription, m *media) *flow.Filter {
+func (c *Call) filter(s *subscription, m, to *media) *flow.Filter {
 	b := c.blocks.with(s.source.blocks).with(s.blocks)
-	if !b.media && !b.silence && b.events == flow.EventsPass {
+	player := s.players[to]
+	if !b.media && !b.silence && b.events == flow.EventsPass && player == nil {
 		return nil
 	}
-	f := &flow.Filter{DropMedia: b.media, Silence: b.silence, Block: b.events}
+	f := &flow.Filter{Player: player, DropMedia: b.media, Silence: b.silence, Block: b.events}
 	f.Fill[0], f.Fill[8] = silenceOf("PCMU"), silenceOf("PCMA")
 	for _, list := range [][]sdp.Payload{m.side.Remote.Payloads, m.side.Local.Payloads} {
 		for _, p := range list {

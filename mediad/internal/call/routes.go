@@ -80,7 +80,7 @@ func (c *Call) listeners(p *party, i int) []listener {
 		for _, to := range s.receives(i) {
 			onHold := to.side.Remote.Hold && to.ice == nil // with ICE the address in SDP means nothing
 			if to.pair != nil && !onHold && len(out) < flow.MaxOutputs {
-				out = append(out, listener{to, c.filter(s, m), s.control})
+				out = append(out, listener{to, c.filter(s, m, to), s.control})
 			}
 		}
 	}

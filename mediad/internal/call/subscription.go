@@ -1,6 +1,10 @@
 package call
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/tandem-sbc/tandem/mediad/internal/flow"
+)
 
 // subscription says that the listener is to hear the source. Two parties of an
 // offer and its answer have one in each direction; other commands make further
@@ -14,7 +18,8 @@ type subscription struct {
 	// -1 for none; nil means that they correspond by their place.
 	index []int
 
-	blocks blocks // what the listener is kept from hearing
+	blocks  blocks                  // what the listener is kept from hearing
+	players map[*media]*flow.Player // of telephone events, by media of the listener
 }
 
 // kind is the word for the subscription in replies.

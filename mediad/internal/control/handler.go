@@ -109,8 +109,10 @@ func (h *Handler) executeMedia(req *ng.Request) ng.Reply {
 		return h.create(req)
 	case ng.CommandCreateAnswer:
 		return h.createAnswer(req)
+	case ng.CommandPlayDTMF:
+		return h.playDTMF(req)
 	case ng.CommandStartRecording, ng.CommandStopRecording, ng.CommandPauseRecording,
-		ng.CommandPlayMedia, ng.CommandStopMedia, ng.CommandPlayDTMF, ng.CommandTransform:
+		ng.CommandPlayMedia, ng.CommandStopMedia, ng.CommandTransform:
 		return h.later(req)
 	}
 	return ng.Fail(ng.ReasonUnknownCommand)

@@ -40,6 +40,8 @@ func TestReplies(t *testing.T) {
 		{ng.Request{Command: ng.CommandPlayMedia}, &ng.Failure{Reason: ng.ReasonNoCallID}},
 		{ng.Request{Command: ng.CommandPlayMedia, CallID: "x"}, &ng.Failure{Reason: ng.ReasonUnknownCall}},
 		{ng.Request{Command: ng.CommandStartRecording, CallID: "x"}, &ng.Failure{Reason: ng.ReasonUnknownCallID}},
+		{ng.Request{Command: ng.CommandPlayDTMF}, &ng.Failure{Reason: ng.ReasonNoCallID}},
+		{ng.Request{Command: ng.CommandPlayDTMF, CallID: "x", DTMF: ng.DTMF{Code: "5"}}, &ng.Failure{Reason: ng.ReasonUnknownCall}},
 		{ng.Request{Command: ng.CommandTransform}, &ng.Failure{Reason: "Transcoding is not available in this version"}},
 		{ng.Request{Command: ng.CommandBlockMedia}, &ng.Failure{Reason: ng.ReasonNoCallID}},
 		{ng.Request{Command: ng.CommandBlockDTMF, CallID: "x"}, &ng.Failure{Reason: ng.ReasonUnknownCall}},
@@ -66,7 +68,7 @@ func TestReplies(t *testing.T) {
 	}
 	ping, failed := h.metrics.Commands.Total(ng.CommandPing)
 	require.EqualValues(t, 1, ping)
-	require.EqualValues(t, 24, failed)
+	require.EqualValues(t, 26, failed)
 	deletes, _ := h.metrics.Commands.Total(ng.CommandDelete)
 	require.EqualValues(t, 3, deletes)
 }

@@ -8,7 +8,22 @@ import (
 )
 
 // digits are the telephone events that can be played (RFC 4733 §3.2).
-const digits = "0123456789*#ABCDabcd"
+const digits = "0123456789*#ABCD"
+
+// playDTMF plays a digit as a telephone event.
+func (h *Handler) playDTMF(req *ng.Request) ng.Reply {
+	if err := h.calls.Check(req); err != nil {
+		return h.failure(req, err)
+	}
+	code := strings.Index(digits, strings.ToUpper(req.DTMF.Code))
+	if len(req.DTMF.Code) != 1 || code < 0 {
+		return ng.Fail(ng.ReasonBadDTMFCode)
+	}
+	if err := h.calls.PlayDTMF(req, uint8(code)); err != nil {
+		return h.failure(req, err)
+	}
+	return &ng.Ack{}
+}
 
 // later answers the commands that need a recorder, a player or a transcoder:
 // with what is wrong with the request first, then that there is none.
@@ -25,10 +40,6 @@ func (h *Handler) later(req *ng.Request) ng.Reply {
 		}
 	case ng.CommandStopMedia:
 		return ng.Fail(ng.ReasonNotPlaying)
-	case ng.CommandPlayDTMF:
-		if code := req.DTMF.Code; len(code) != 1 || !strings.Contains(digits, code) {
-			return ng.Fail(ng.ReasonBadDTMFCode)
-		}
 	}
 	return &ng.Failure{Reason: ng.Reason(fmt.Sprintf("%s is not available in this version", what(req.Command)))}
 }
@@ -38,8 +49,6 @@ func what(c ng.Command) string {
 	switch c {
 	case ng.CommandStartRecording, ng.CommandStopRecording, ng.CommandPauseRecording:
 		return "Recording"
-	case ng.CommandPlayDTMF:
-		return "DTMF injection"
 	case ng.CommandTransform:
 		return "Transcoding"
 	}

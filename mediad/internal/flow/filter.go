@@ -16,6 +16,8 @@ type Filter struct {
 	DropMedia bool
 	// Silence replaces media by silence of the same length, and drops what has no Fill (ng: silence media).
 	Silence bool
+	// Player plays telephone events in place of the media, nil for none; what it plays is neither dropped nor silenced.
+	Player *Player
 	// Block is what happens to telephone events (ng: block DTMF).
 	Block EventBlock
 }

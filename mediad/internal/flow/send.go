@@ -80,7 +80,8 @@ func (b *Batch) blank() []byte {
 
 // sendMedia protects an RTP packet for one receiver and appends it. The last output may use the packet itself, others work on a copy.
 func (o *Output) sendMedia(pkt []byte, last bool, out *Batch) {
-	if o.Filter != nil && o.Filter.drops(pkt) {
+	player := o.player()
+	if player == nil && o.Filter != nil && o.Filter.drops(pkt) {
 		return
 	}
 	via, to, ok := o.ready()
@@ -93,7 +94,14 @@ func (o *Output) sendMedia(pkt []byte, last bool, out *Batch) {
 			return
 		}
 	}
-	if o.Filter != nil {
+	played := false
+	if player != nil {
+		pkt, played = player.play(pkt)
+	}
+	if o.Filter != nil && !played {
+		if player != nil && o.Filter.drops(pkt) {
+			return
+		}
 		o.Filter.change(pkt)
 	}
 	if o.Encrypted {
@@ -104,6 +112,14 @@ func (o *Output) sendMedia(pkt []byte, last bool, out *Batch) {
 		}
 	}
 	out.add(via, pkt, to)
+}
+
+// player plays events to the receiver, nil if none does.
+func (o *Output) player() *Player {
+	if o.Filter == nil {
+		return nil
+	}
+	return o.Filter.Player
 }
 
 // sendControl does the same for RTCP.

@@ -92,7 +92,7 @@ func (s *Stream) hindrance(r *Route) string {
 		return whyEncrypted
 	case o.Report != nil:
 		return whyReport
-	case o.Filter != nil && (o.Filter.DropMedia || o.Filter.Silence):
+	case o.Filter != nil && (o.Filter.DropMedia || o.Filter.Silence || o.Filter.Player != nil):
 		return whyFilter
 	case o.Wait != nil && o.Wait.counters.packetsIn.Load() == 0:
 		return whyWait

@@ -102,7 +102,7 @@ func (a *App) openEvents(context.Context) error {
 			if errors.Is(err, net.ErrClosed) {
 				return
 			}
-			if err == nil && a.media.IsNode(from.Addr()) {
+			if err == nil && (addr.IsLoopback() || a.media.IsNode(from.Addr())) {
 				a.bridge.Event(buf[:n])
 			}
 		}
@@ -137,12 +137,12 @@ type signalling struct {
 	keeper *dialog.Keeper
 }
 
-func (s signalling) Reinvite(ctx context.Context, callID, from, to, sdp string, done func(context.Context, int, time.Duration)) error {
-	return s.keeper.Reinvite(ctx, callID, from, to, sdp, done)
+func (s signalling) Reinvite(ctx context.Context, callID string, pass int, from, to, sdp string, done func(context.Context, int, time.Duration)) error {
+	return s.keeper.Reinvite(ctx, callID, pass, from, to, sdp, done)
 }
 
-func (s signalling) Inform(ctx context.Context, callID, from, to, contentType, body string) error {
-	return s.keeper.Inform(ctx, callID, from, to, contentType, body)
+func (s signalling) Inform(ctx context.Context, callID string, pass int, from, to, contentType, body string) error {
+	return s.keeper.Inform(ctx, callID, pass, from, to, contentType, body)
 }
 
 func (s signalling) End(callID string) { s.keeper.End(callID) }

@@ -120,6 +120,7 @@ func (s *Step) Handle(ctx context.Context, r *request.Request) (request.Verdict,
 type call struct {
 	id     string    // to the daemon
 	sip    string    // its Call-ID
+	pass   int       // request.Request.Pass
 	caller string    // tag of who began it; empty if that is not known any more
 	used   time.Time // guarded by Step.mu
 	asked  bool      // the daemon has got an offer
@@ -182,7 +183,8 @@ func (s *Step) enter(id string) (*call, error) {
 		if len(s.calls) >= s.policy.Load().MaxCalls {
 			return nil, errTooManyCalls
 		}
-		c = &call{id: id, sip: id, late: make(map[string]*lateOffer)}
+		c = &call{id: id, late: make(map[string]*lateOffer)}
+		c.sip, c.pass = request.CallIDOfMedia(id)
 		s.calls[id] = c
 	}
 	c.used = time.Now()

@@ -43,7 +43,7 @@ const (
 
 // info turns INFO with a digit into telephone events where the receiver wants them. Where the daemon can not, INFO goes on.
 func (s *Step) info(ctx context.Context, r *request.Request) (request.Verdict, error) {
-	c := s.find(r.CallID())
+	c := s.find(r.MediaID())
 	if c == nil || !r.InDialog || len(r.Targets) != 1 {
 		return request.Continue, nil
 	}
@@ -144,7 +144,7 @@ func (s *Step) Event(report []byte) {
 		}
 		duration := time.Duration(e.Duration) * time.Millisecond
 		body := fmt.Sprintf("Signal=%c\r\nDuration=%d\r\n", codes[*e.Code], duration.Milliseconds())
-		if err := s.signalling.Inform(ctx, c.sip, from.tag, to.tag, typeRelay, body); err != nil {
+		if err := s.signalling.Inform(ctx, c.sip, c.pass, from.tag, to.tag, typeRelay, body); err != nil {
 			s.Log.Debug("digit not told", zap.String("call-id", c.sip), zap.Error(err))
 		}
 	})

@@ -81,7 +81,7 @@ func (e *exchange) Outgoing(ctx context.Context, r *request.Request, b *request.
 	if err != nil {
 		return err
 	}
-	if c := e.step.find(r.CallID()); c != nil {
+	if c := e.step.find(r.MediaID()); c != nil {
 		out = c.stamp(e.step.seed, r.ToTag(), out)
 	}
 	replaceSDP(b.Msg, p, out, receiver.sdpOnly)
@@ -200,7 +200,7 @@ func (e *exchange) Incoming(ctx context.Context, r *request.Request, b *request.
 		// Without SDP the caller gives the call up by itself; with the
 		// callee's own it would hear nothing and learn inner addresses.
 		r.Log.Warn("media answer failed", zap.Int("code", res.StatusCode), zap.Error(err))
-		if c := e.step.find(r.CallID()); r.Conn == nil && c != nil && c.move != nil {
+		if c := e.step.find(r.MediaID()); r.Conn == nil && c != nil && c.move != nil {
 			c.move.failed = err
 		}
 		dropBody(res)

@@ -19,9 +19,9 @@ type Signalling interface {
 	// Post runs f in the order of a Call-ID.
 	Post(callID string, f func(ctx context.Context)) bool
 	// Reinvite sends a re-INVITE in the name of a party; see dialog.Keeper.
-	Reinvite(ctx context.Context, callID, from, to, sdp string, done func(ctx context.Context, code int, after time.Duration)) error
+	Reinvite(ctx context.Context, callID string, pass int, from, to, sdp string, done func(ctx context.Context, code int, after time.Duration)) error
 	// Inform sends INFO in the name of a party; see dialog.Keeper.
-	Inform(ctx context.Context, callID, from, to, contentType, body string) error
+	Inform(ctx context.Context, callID string, pass int, from, to, contentType, body string) error
 	// End sends BYE to both sides.
 	End(callID string)
 }
@@ -147,7 +147,7 @@ func (m *move) next(ctx context.Context) {
 		m.again(failAgain)
 		return
 	}
-	err := m.step.signalling.Reinvite(ctx, m.call.sip, m.from, m.to, sdp, m.answered)
+	err := m.step.signalling.Reinvite(ctx, m.call.sip, m.call.pass, m.from, m.to, sdp, m.answered)
 	switch {
 	case errors.Is(err, request.ErrBusy):
 		m.again(busyAgain)

@@ -34,14 +34,14 @@ func (d *desk) Post(_ string, run func(context.Context)) bool {
 	return true
 }
 
-func (d *desk) Inform(_ context.Context, _, from, to, contentType, body string) error {
+func (d *desk) Inform(_ context.Context, _ string, _ int, from, to, contentType, body string) error {
 	d.asked = append(d.asked, from+">"+to+" "+contentType+" "+body)
 	return nil
 }
 
 func (d *desk) End(callID string) { d.ended <- callID }
 
-func (d *desk) Reinvite(_ context.Context, _, from, to, sdp string, done func(context.Context, int, time.Duration)) error {
+func (d *desk) Reinvite(_ context.Context, _ string, _ int, from, to, sdp string, done func(context.Context, int, time.Duration)) error {
 	if d.busy > 0 {
 		d.busy--
 		return request.ErrBusy

@@ -18,9 +18,9 @@ const pendingRetry = "1"
 // and the time of its Retry-After, after that response has been acknowledged; it runs in the order of the call. Reinvite
 // must be called in that order, too. It returns request.ErrBusy while another offer or the call's setup is under way, and
 // request.ErrNoDialog when there is no such call any more; then done is not called.
-func (k *Keeper) Reinvite(ctx context.Context, callID, from, to, sdp string, done func(ctx context.Context, code int, after time.Duration)) error {
+func (k *Keeper) Reinvite(ctx context.Context, callID string, pass int, from, to, sdp string, done func(ctx context.Context, code int, after time.Duration)) error {
 	k.mu.Lock()
-	d, fromA := k.between(callID, from, to)
+	d, fromA := k.between(callID, pass, from, to)
 	switch {
 	case d == nil, d.closing:
 		k.mu.Unlock()
@@ -42,9 +42,9 @@ func (k *Keeper) Reinvite(ctx context.Context, callID, from, to, sdp string, don
 }
 
 // between finds the dialog of two parties; the lock is held.
-func (k *Keeper) between(callID, from, to string) (d *Dialog, fromA bool) {
+func (k *Keeper) between(callID string, pass int, from, to string) (d *Dialog, fromA bool) {
 	for _, o := range k.byCall[callID] {
-		if forth := o.A.Tag == from && o.B.Tag == to; forth || o.A.Tag == to && o.B.Tag == from {
+		if forth := o.A.Tag == from && o.B.Tag == to; passOf(o.seal) == pass && (forth || o.A.Tag == to && o.B.Tag == from) {
 			d, fromA = o, forth
 		}
 	}
@@ -53,9 +53,9 @@ func (k *Keeper) between(callID, from, to string) (d *Dialog, fromA bool) {
 
 // Inform sends INFO with a body to party to, in the name of party from. It must be called in the order of the call; its
 // response says nothing.
-func (k *Keeper) Inform(ctx context.Context, callID, from, to, contentType, body string) error {
+func (k *Keeper) Inform(ctx context.Context, callID string, pass int, from, to, contentType, body string) error {
 	k.mu.Lock()
-	d, fromA := k.between(callID, from, to)
+	d, fromA := k.between(callID, pass, from, to)
 	gone := d == nil || d.closing || !d.Confirmed
 	k.mu.Unlock()
 	if gone {

@@ -34,7 +34,7 @@ func TestRequestsOfTheSidesMoveUpBehindOurs(t *testing.T) {
 	var code int
 	var wait time.Duration
 	ask := func() error {
-		return k.Reinvite(t.Context(), "call", "a", "p", "v=0", func(_ context.Context, c int, after time.Duration) { code, wait = c, after })
+		return k.Reinvite(t.Context(), "call", 0, "a", "p", "v=0", func(_ context.Context, c int, after time.Duration) { code, wait = c, after })
 	}
 	if err := ask(); err != nil {
 		t.Fatal(err)
@@ -117,7 +117,7 @@ func TestReinviteWaitsItsTurn(t *testing.T) {
 	k.send = func(context.Context, *request.Request) {}
 	d := running(k, page, phone)
 	ask := func() error {
-		return k.Reinvite(t.Context(), "call", "p", "a", "v=0", func(context.Context, int, time.Duration) {})
+		return k.Reinvite(t.Context(), "call", 0, "p", "a", "v=0", func(context.Context, int, time.Duration) {})
 	}
 	theirs := received(t, phone, "INVITE", "p", "a", "")
 	if _, err := k.Handle(t.Context(), theirs); err != nil {
