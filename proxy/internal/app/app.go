@@ -45,6 +45,7 @@ type App struct {
 
 	db     *sqlite.DB
 	guard  *guard
+	tokens *tokens
 	certs  *certificate.Store // nil if no listener is secure
 	edge   *edge.Edge
 	media  *ngclient.Client // nil if no nodes are configured
@@ -57,14 +58,14 @@ type App struct {
 
 // Start builds and starts a proxy. On error nothing is left running.
 func Start(ctx context.Context, s *settings.Settings, log *zap.Logger) (_ *App, err error) {
-	a := &App{settings: s, log: log, guard: newGuard(s, log)}
+	a := &App{settings: s, log: log, guard: newGuard(s, log), tokens: &tokens{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.Close())
 		}
 	}()
 	for _, step := range []func(context.Context) error{
-		a.openStore, a.openCertificates, a.openEdge, a.openMedia, a.openTable, a.openChain, a.openEvents,
+		a.openStore, a.openTokens, a.openCertificates, a.openEdge, a.openMedia, a.openTable, a.openChain, a.openEvents,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, err
@@ -179,7 +180,8 @@ func (a *App) openChain(ctx context.Context) error {
 	authentication := auth.Config{
 		Accounts: accounts, Domains: domains, Trunks: trunks, Key: nonceKey, Nonces: usedNonces,
 		Algorithms: s.Auth.Algorithms,
-		Failed:     func(conn request.Connection) { a.guard.blame(conn, ban.LoginFailed) },
+		Tokens:     a.tokens, Ephemeral: a.tokens,
+		Failed: func(conn request.Connection) { a.guard.blame(conn, ban.LoginFailed) },
 	}
 	if s.Registrar.Upstream != "" {
 		authentication.Registered = register.Registered

@@ -18,7 +18,7 @@ import (
 // Load reads and checks a configuration file, with everything that can be known
 // without starting.
 func Load(path string) (*settings.Settings, error) {
-	return settings.Load(path, checkProfiles, checkCertificates, checkConditions)
+	return settings.Load(path, checkProfiles, checkCertificates, checkTokens, checkConditions)
 }
 
 func checkProfiles(s *settings.Settings, doc *conf.Document) {

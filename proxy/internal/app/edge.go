@@ -33,14 +33,15 @@ func (a *App) openEdge(context.Context) (err error) {
 			Name: l.Name, Transport: request.Transport(l.Transport), Address: netip.AddrPortFrom(host, l.Address.Port),
 			AdvertisedHost: l.Advertised.Host, AdvertisedPort: l.Advertised.Port,
 			Profile: l.Profile, Path: l.Path, Origins: l.Origins,
-			Admit:  a.guard.admit(l.Name),
-			Faulty: func(conn request.Connection) { a.guard.blame(conn, ban.Malformed) },
+			Admit:    a.guard.admit(l.Name),
+			BadToken: func(addr netip.Addr) { a.guard.bans.Note(addr, ban.LoginFailed) },
+			Faulty:   func(conn request.Connection) { a.guard.blame(conn, ban.Malformed) },
 		}
 		if len(l.ProxyProtocol.From) > 0 {
 			e.ProxyFrom = a.guard.proxyFrom(l.Name)
 		}
 		if e.Transport.WebSocket() {
-			e.Pages = pages
+			e.Pages, e.Authenticate = pages, a.tokens.handshake
 		}
 		if e.Transport.Secure() {
 			if err := a.secure(&e, l); err != nil {

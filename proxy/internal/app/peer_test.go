@@ -289,6 +289,9 @@ func (p *peer) request(method, uri, callID, algorithm string, more ...string) st
 			return res
 		}
 		for _, value := range headers(res, challenge) {
+			if !strings.HasPrefix(value, "Digest ") {
+				continue
+			}
 			c, err := digest.ParseChallenge(value)
 			require.NoError(p.t, err)
 			if c.Algorithm != algorithm {

@@ -44,6 +44,10 @@ type Listener struct {
 	// Origins lists the allowed values of the Origin header ("https://host[:port]", "*": any). Requests without Origin
 	// (which no browser sends) are let in. An empty list admits only the origin equal to the Host header.
 	Origins []string
+	// Authenticate verifies what a WebSocket handshake proves by a token; the zero Proof lets in a peer that proves nothing, an
+	// error is answered 401 and told to BadToken. Both may be nil.
+	Authenticate func(*http.Request) (request.Proof, error)
+	BadToken     func(netip.Addr)
 	// Pages serves all other paths of a WS or WSS listener; nil: 404.
 	Pages http.Handler
 }

@@ -26,7 +26,8 @@ type webConn struct {
 	l             *listener
 	id            request.ConnectionID
 	local, remote netip.AddrPort
-	names         []string // of the verified client certificate
+	names         []string      // of the verified client certificate
+	proof         request.Proof // of a token in the handshake
 	net           net.Conn
 	early         []byte // came with the handshake, to be read first
 
@@ -57,6 +58,9 @@ func (c *webConn) Profile() string              { return c.l.Profile }
 func (c *webConn) Dialled() bool                { return false }
 func (c *webConn) Closed() <-chan struct{}      { return c.closed }
 func (c *webConn) PeerNames() []string          { return c.names }
+
+// Proof is that of the handshake; see request.ProofOf.
+func (c *webConn) Proof() (request.Proof, bool) { return c.proof, c.proof.User != "" }
 
 func (c *webConn) Send(msg sip.Message) error { return c.write(encode(msg)) }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -72,6 +73,13 @@ func (l *listener) upgrade(w http.ResponseWriter, r *http.Request) {
 		log.Warn("websocket refused, origin not allowed", zap.String("origin", r.Header.Get("Origin")))
 		return
 	}
+	proof, err := l.authenticate(r)
+	if err != nil {
+		w.Header().Set("WWW-Authenticate", "Bearer")
+		http.Error(w, "the token is not accepted", http.StatusUnauthorized)
+		log.Warn("authentication failed", zap.Error(err))
+		return
+	}
 	upgrader := ws.HTTPUpgrader{
 		Timeout: e.limits.Write, Protocol: func(offered string) bool { return strings.EqualFold(offered, subprotocol) },
 	}
@@ -85,7 +93,7 @@ func (l *listener) upgrade(w http.ResponseWriter, r *http.Request) {
 	}
 	early, _ := buffers.Reader.Peek(buffers.Reader.Buffered()) // as much as is there
 	c := newWebConn(l, conn, bytes.Clone(early))
-	c.names = l.namesOf(r.TLS)
+	c.names, c.proof = l.namesOf(r.TLS), proof
 	if !e.table.add(c, &e.wg) {
 		c.shut()
 		return
@@ -125,4 +133,16 @@ func (l *listener) originAllowed(r *http.Request) bool {
 		}
 	}
 	return false
+}
+
+// authenticate verifies the token of a handshake.
+func (l *listener) authenticate(r *http.Request) (request.Proof, error) {
+	if l.Authenticate == nil {
+		return request.Proof{}, nil
+	}
+	proof, err := l.Authenticate(r)
+	if source, bad := netip.ParseAddrPort(r.RemoteAddr); err != nil && bad == nil && l.BadToken != nil {
+		l.BadToken(source.Addr())
+	}
+	return proof, err
 }

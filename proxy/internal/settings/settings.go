@@ -64,6 +64,7 @@ type HA1 struct {
 // Auth is how users are challenged.
 type Auth struct {
 	Algorithms []string `yaml:"algorithms"` // in the order in which they are offered
+	Tokens     Tokens   `yaml:"tokens"`
 }
 
 // Profile is what one side of a call speaks: the ng flags towards it.
@@ -136,7 +137,7 @@ func builtinProfiles() map[string]Profile {
 // Default returns the settings that apply where the file says nothing.
 func Default() Settings {
 	return Settings{
-		Auth:      Auth{Algorithms: []string{"SHA-256", "MD5"}},
+		Auth:      Auth{Algorithms: []string{"SHA-256", "MD5"}, Tokens: defaultTokens()},
 		Registrar: defaultRegistrar(),
 		Media:     defaultMedia(),
 		Resolver:  defaultResolver(),

@@ -28,6 +28,7 @@ func (s *Settings) validate(doc *conf.Document) {
 	s.validateRest(doc)
 	s.validateTLS(doc)
 	s.validateGuard(doc)
+	s.validateTokens(doc)
 }
 
 func (s *Settings) validateListeners(doc *conf.Document) {
