@@ -150,9 +150,15 @@ func (a *App) dialling() (func(request.Hop) *tls.Config, error) {
 	}, nil
 }
 
-// reachedBy reports whether a trunk is dialled by this host, or at an address that it also calls from.
+// reachedBy reports whether a trunk is dialled by this host, as one of its targets or otherwise, or at an address that it
+// also calls from.
 func reachedBy(t *settings.Trunk, host string, addr netip.Addr) bool {
-	return slices.ContainsFunc(t.TLSNames, func(name string) bool { return strings.EqualFold(name, host) }) ||
+	target := func(to settings.Target) bool {
+		uri := parsed(to.URI)
+		return strings.EqualFold(strings.Trim(uri.Host, "[]"), host)
+	}
+	return slices.ContainsFunc(t.Targets, target) ||
+		slices.ContainsFunc(t.TLSNames, func(name string) bool { return strings.EqualFold(name, host) }) ||
 		slices.ContainsFunc(t.Sources, func(n conf.Network) bool { return n.Contains(addr) })
 }
 

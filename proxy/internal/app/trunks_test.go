@@ -11,6 +11,7 @@ import (
 	"github.com/icholy/digest"
 	"github.com/stretchr/testify/require"
 
+	ng "github.com/tandem-sbc/tandem/ng-protocol"
 	"github.com/tandem-sbc/tandem/proxy/internal/request"
 	"github.com/tandem-sbc/tandem/proxy/internal/settings"
 )
@@ -67,6 +68,7 @@ trunks:
   - name: carrier
     targets: [{uri: "sip:%s", priority: 2}, {uri: "sip:%s", priority: 1}, {uri: "sip:%s"}]
     timeout: 300ms
+    codecs: [PCMA, telephone-event]
     credentials: {user: acc, password: secret}
     identity: {number: "+4930123", domain: carrier.example, headers: [P-Asserted-Identity, Remote-Party-ID]}
     rewrite: [{match: "^0([1-9].*)$", replace: "+49$1"}, {number: calling, match: "^al", strip: 2, add: "x"}]
@@ -105,6 +107,18 @@ routes: [{name: out, pattern: "0[0-9]+", to: carrier, when: 'user startsWith "0"
 	require.Equal(t, []string{"<sip:+4930123@carrier.example>;party=calling;screen=yes;privacy=off"}, headers(proved, "Remote-Party-ID"))
 	require.Equal(t, []string{"<sip:xice@example.org>;tag=alice"}, headers(proved, "From"))
 	require.Len(t, headers(proved, "Diversion"), 1)
+
+	s.mu.Lock()
+	var offers []*ng.Request
+	for _, r := range s.asked {
+		if r.Command == ng.CommandOffer {
+			offers = append(offers, r)
+		}
+	}
+	s.mu.Unlock()
+	require.Len(t, offers, 3, "one for each target, none for the answer to a challenge")
+	require.Equal(t, []string{"all"}, offers[2].Codec.Strip)
+	require.Equal(t, []string{"PCMA", "telephone-event"}, offers[2].Codec.Offer)
 
 	within := func(method, branch string, number int) {
 		page.send(method+" sip:good@"+good.host+" SIP/2.0", "Via: SIP/2.0/WSS x.invalid;branch=z9hG4bK"+branch, "Max-Forwards: 70",
@@ -173,6 +187,31 @@ routes: [{prefix: "1", to: one}, {prefix: "2", to: two}]`, carrier.host))
 	res := phone.request("INVITE", "sip:22@example.org", "b", "MD5", "v=0\r\n")
 	require.Contains(t, res, "SIP/2.0 407")
 	require.Contains(t, res, `nonce="n9"`)
+	<-done
+}
+
+// A challenge that crosses CANCEL is not answered any more, and is not for the caller.
+func TestCancelCrossesChallenge(t *testing.T) {
+	s := newSite(t)
+	carrier := s.udp("carrier")
+	s.stop()
+	s.start(fmt.Sprintf(`
+trunks: [{name: one, targets: [{uri: "sip:%s"}], credentials: {user: acc, password: secret}}]
+routes: [{prefix: "1", to: one}]`, carrier.host))
+	carrier, phone := s.udpAt("carrier", carrier.rebind()), s.udp("bob")
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		inv := carrier.expect("INVITE ")
+		carrier.respond(inv, "180 Ringing", "asked")
+		carrier.respond(carrier.expect("CANCEL "), "200 OK", "")
+		carrier.challenge(inv, "407 Proxy Authentication Required", `Digest realm="r", nonce="n", qop="auth"`)
+	}()
+	require.Contains(t, phone.request("INVITE", "sip:11@example.org", "a", "MD5", "v=0\r\n"), "SIP/2.0 180")
+	phone.send("CANCEL sip:11@example.org SIP/2.0", fmt.Sprintf("Via: SIP/2.0/UDP %s;branch=z9hG4bKbob%d;rport", phone.host, phone.cseq),
+		"From: <sip:bob@example.org>;tag=bob", "To: <sip:11@example.org>", "Call-ID: a", fmt.Sprintf("CSeq: %d CANCEL", phone.cseq), "Max-Forwards: 70")
+	phone.expect("SIP/2.0 200")
+	phone.expect("SIP/2.0 487")
 	<-done
 }
 

@@ -89,13 +89,17 @@ func (b *branch) authorize() {
 // (§8.1.3.5). What can not be answered although the proxy has credentials is no business of the caller's: 502.
 func (b *branch) answerChallenge(ctx context.Context, res *sip.Response) bool {
 	c := b.x.f.cfg.Challenges
-	if c == nil || b.Target.Trunk == "" || b.cancelling ||
+	if c == nil || b.Target.Trunk == "" ||
 		(res.StatusCode != sip.StatusUnauthorized && res.StatusCode != sip.StatusProxyAuthRequired) {
 		return false
 	}
 	ok, err := c.Answer(b.Target.Trunk, b.base, res)
 	if err == nil && !ok {
 		return false
+	}
+	if b.cancelling { // nobody wants an answer, and the caller has nothing to do with the question
+		b.fail(request.Fail(sip.StatusRequestTerminated, "Request Terminated", nil))
+		return true
 	}
 	if err != nil || b.Inserted >= challenged {
 		b.x.r.Log.Warn("trunk refuses credentials", zap.String("trunk", b.Target.Trunk), zap.Int("code", res.StatusCode), zap.Error(err))
