@@ -18,7 +18,8 @@ type exchange struct {
 	step     *Step
 	forked   bool // several branches: each gets a via-branch
 	branches map[string]*branch
-	ending   bool // a BYE has gone out
+	ending   bool   // a BYE has gone out
+	early    string // branch and tag of the callee whose SDP came first
 }
 
 // branch is what happened on one forwarded copy.
@@ -206,8 +207,25 @@ func (e *exchange) Incoming(ctx context.Context, r *request.Request, b *request.
 		dropBody(res)
 		return nil
 	}
+	if e.second(r, b, res) {
+		dropBody(res)
+		return nil
+	}
 	replaceSDP(res, p, out, receiver.sdpOnly)
 	return nil
+}
+
+// second reports SDP of a further early dialog to a browser, whose libraries cope with one: the first. It stays where the
+// response is reliable, as PRACK would have nothing to acknowledge.
+func (e *exchange) second(r *request.Request, b *request.Branch, res *sip.Response) bool {
+	if !res.IsProvisional() || r.InDialog || r.Conn == nil || !r.Conn.Transport().WebSocket() || request.Header(res, "RSeq") != "" {
+		return false
+	}
+	callee := b.ID + " " + request.ToTag(res)
+	if e.early == "" {
+		e.early = callee
+	}
+	return e.early != callee
 }
 
 // reply sends the SDP of a response to the daemon: an answer if the request had
