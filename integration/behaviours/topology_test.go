@@ -44,6 +44,9 @@ func TestTopologyHiding(t *testing.T) {
 		{3, "both sides see the proxy only", hiddenFromBoth},
 		{4, "forged Contact leads nowhere", forgedContact},
 		{5, "transfer to a hidden Contact", transferToHidden},
+		{6, "refusals and CANCEL", refusedAndCancelled},
+		{7, "stream and browser", hiddenOverTCP},
+		{8, "subscription", hiddenSubscription},
 	})
 	// Last, as it stops the proxy: the calls know their way without it.
 	t.Run("restart", func(t *testing.T) { hiddenOverRestart(t, s) })
@@ -189,4 +192,76 @@ func hiddenOverRestart(t *testing.T, s *site) {
 func transferToHidden(t *testing.T, s *site) {
 	secret, page, other := s.secret(t), s.page(t), s.secret(t)
 	transfer(t, secret, page, other)
+}
+
+// refusedAndCancelled has failures and CANCEL pass between the sides.
+func refusedAndCancelled(t *testing.T, s *site) {
+	carrier, secret := s.carrier(t), s.secret(t)
+	for _, sides := range [][2]*peer{{carrier, secret}, {secret, s.phone(t)}, {secret, s.secret(t)}} {
+		caller, callee := sides[0], sides[1]
+		c := caller.call(callee.aor())
+		c.invite(plain())
+		callee.reply(callee.expect("INVITE "), "486 Busy Here", body{})
+		callee.expect("ACK ")
+		res := caller.expect("SIP/2.0 486")
+		if vias := res.all("Via"); len(vias) != 1 || !strings.Contains(vias[0], "branch="+c.branch) {
+			t.Errorf("Via %q", vias)
+		}
+		c.ackFailure(res)
+		c = caller.call(callee.aor())
+		c.invite(plain())
+		inv := callee.expect("INVITE ")
+		callee.reply(inv, "180 Ringing", body{})
+		caller.expect("SIP/2.0 180")
+		caller.send(c.request("CANCEL", body{}))
+		cancel := callee.expect("CANCEL ")
+		if cancel.get("Via") != inv.get("Via") || cancel.uri() != inv.uri() {
+			t.Errorf("CANCEL\n%sis none of\n%s", cancel.text, inv.text)
+		}
+		callee.reply(cancel, "200 OK", body{})
+		callee.reply(inv, "487 Request Terminated", body{})
+		callee.expect("ACK ")
+		c.ackFailure(caller.expect("SIP/2.0 487"))
+	}
+}
+
+// hiddenOverTCP has the hidden side on a stream and the other one in a browser.
+func hiddenOverTCP(t *testing.T, s *site) {
+	secret, page := s.tcp(t, s.user(), s.net+".60:0", s.listener(3)), s.page(t)
+	secret.register()
+	e := page.connect(secret, web(), plain())
+	like(t, e.invite, avp)
+	shows(t, e.invite, page.host+";", fmt.Sprintf(":%d", wsPort))
+	if rr := e.invite.all("Record-Route"); len(rr) != 1 || !strings.Contains(rr[0], ";transport=tcp") {
+		t.Errorf("Record-Route %q", rr)
+	}
+	offered, answered := e.callee.reinvite(page, plain(), webAnswer())
+	like(t, offered, savpf)
+	like(t, answered, avp)
+	e.caller.hangUp(secret)
+	e = secret.connect(page, plain(), webAnswer())
+	shows(t, e.ok, page.host, fmt.Sprintf(":%d", wsPort))
+	e.callee.hangUp(secret)
+	s.released(t, e.caller.callID)
+}
+
+func hiddenSubscription(t *testing.T, s *site) {
+	carrier, secret := s.carrier(t), s.secret(t)
+	c := carrier.call(secret.aor())
+	c.begin("SUBSCRIBE", body{}, "Event: dialog", "Expires: 600")
+	sub := secret.expect("SUBSCRIBE ")
+	secret.reply(sub, "200 OK", body{}, "Expires: 600")
+	c.learn(carrier.expect("SIP/2.0 200"))
+	d := secret.callee(sub, "callee")
+	secret.send(d.request("NOTIFY", body{"text/plain", "x"}, "Event: dialog", "Subscription-State: active"))
+	n := carrier.expect("NOTIFY ")
+	if n.uri() != carrier.contact() || n.body() != "x" {
+		t.Errorf("the carrier got\n%s", n.text)
+	}
+	carrier.reply(n, "200 OK", body{})
+	secret.expect("SIP/2.0 200")
+	carrier.send(c.request("SUBSCRIBE", body{}, "Event: dialog", "Expires: 0"))
+	if again := secret.expect("SUBSCRIBE "); again.uri() != secret.contact() {
+		t.Errorf("the phone got\n%s", again.text)
+	}
 }
