@@ -22,7 +22,7 @@ func (b behaviour) name() string {
 
 // behaviours are those that are seen from outside; the others stand in elsewhere.
 func behaviours() []behaviour {
-	return slices.Concat(sessions(), forks(), transactions(), transports(), others())
+	return slices.Concat(sessions(), forks(), transactions(), transports(), ends(), others())
 }
 
 func TestBehaviour(t *testing.T) { each(t, start(t), behaviours()) }

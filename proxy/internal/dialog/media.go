@@ -88,6 +88,7 @@ func (k *Keeper) askFor(d *Dialog) {
 	if known && !d.media {
 		d.media = true
 		k.changed(d)
+		k.log.Debug("media of the call are watched", zap.String("call-id", d.CallID))
 	}
 	k.mu.Unlock()
 	if gone {
