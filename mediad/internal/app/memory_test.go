@@ -1,7 +1,9 @@
 package app
 
 import (
+	"runtime"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -22,4 +24,26 @@ func TestMemoryIsGivenBackAfterBusyTimes(t *testing.T) {
 		require.False(t, m.due(), "there is nothing more to be given back")
 	}
 	require.NotEmpty(t, garbage)
+}
+
+// TestSmallHeapMayGrow: to the same size however small it is, and a big one by its own size.
+func TestSmallHeapMayGrow(t *testing.T) {
+	for live, want := range map[uint64]int{8 << 20: 300, 15 << 20: 113, 16 << 20: usualGrowth, 1 << 30: usualGrowth, 0: 1000} {
+		require.Equal(t, want, growthOf(live), "%d bytes in use", live)
+	}
+	t.Setenv("GOGC", "")
+	var g growth
+	g.start()
+	defer g.close()
+	for range 100 {
+		runtime.GC()
+		g.mu.Lock()
+		now := g.now
+		g.mu.Unlock()
+		if now > usualGrowth {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatal("collections are not noticed")
 }
