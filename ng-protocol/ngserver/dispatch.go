@@ -88,6 +88,7 @@ func (d *dispatcher) work() {
 	defer d.mu.Unlock()
 	for {
 		for len(d.ready) == 0 && !d.closed {
+			d.waking = false // what it was woken for has been done by another
 			d.wake.Wait()
 		}
 		d.waking = false

@@ -327,6 +327,30 @@ func TestQueueFull(t *testing.T) {
 	}
 }
 
+// A worker that comes too late, since a helper has run the job, comes again for
+// the next one.
+func TestWorkersComeAgain(t *testing.T) {
+	d := newDispatcher(2, 1000, 1000)
+	d.start()
+	defer d.close()
+	h := d.helper(func() { t.Error("replaced") })
+	defer h.stop()
+	for range 300 {
+		done := make(chan struct{})
+		d.submit("a", 1, func() { close(done) })
+		h.announce()
+		h.help()
+		<-done
+		ran := make(chan struct{})
+		d.submit("b", 1, func() { close(ran) })
+		select {
+		case <-ran:
+		case <-time.After(5 * time.Second):
+			t.Fatal("no worker comes")
+		}
+	}
+}
+
 // What waits is bounded in bytes too: long messages fill the queue sooner.
 func TestQueueBytes(t *testing.T) {
 	ran := 0
