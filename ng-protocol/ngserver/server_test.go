@@ -335,12 +335,13 @@ func TestWorkersComeAgain(t *testing.T) {
 	defer d.close()
 	h := d.helper(func() { t.Error("replaced") })
 	defer h.stop()
-	for range 300 {
+	for range 100 {
 		done := make(chan struct{})
 		d.submit("a", 1, func() { close(done) })
 		h.announce()
 		h.help()
 		<-done
+		time.Sleep(time.Millisecond) // a worker finds nothing, and waits
 		ran := make(chan struct{})
 		d.submit("b", 1, func() { close(ran) })
 		select {

@@ -57,6 +57,10 @@ type Section struct {
 	doc         *Document
 	first, last int // lines [first, last)
 	head        []string
+
+	media    Media // what the m= line says, once known
+	known    bool
+	readable bool
 }
 
 // Parse indexes body. It fails only if the body exceeds the bounds or does not
@@ -182,6 +186,15 @@ func (d *Document) Bytes() []byte {
 
 func appendLine(out []byte, text string) []byte {
 	return append(append(out, text...), eol...)
+}
+
+// forget says that a line has changed.
+func (d *Document) forget(line int) {
+	for _, s := range d.medias {
+		if s.first == line {
+			s.known = false
+		}
+	}
 }
 
 // ending returns the line ending that l had.

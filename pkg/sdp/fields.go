@@ -2,6 +2,7 @@ package sdp
 
 import (
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -143,8 +144,13 @@ func (s *Section) Media() (Media, Line, bool) {
 		return Media{}, Line{}, false
 	}
 	l := Line{Index: s.first, Type: 'm', Value: s.doc.value(&s.doc.lines[s.first])}
-	m, ok := ParseMedia(l.Value)
-	return m, l, ok
+	if !s.known {
+		s.media, s.readable = ParseMedia(l.Value)
+		s.known = true
+	}
+	m := s.media
+	m.Formats = slices.Clip(m.Formats) // who appends does not write into ours
+	return m, l, s.readable
 }
 
 // Direction is the direction attribute (RFC 8866 §6.7).

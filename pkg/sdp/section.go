@@ -77,7 +77,7 @@ func (s *Section) Attributes(names ...string) iter.Seq[Attribute] {
 	return func(yield func(Attribute) bool) {
 		for l := range s.Lines() {
 			a, ok := l.Attribute()
-			if !ok || !wanted(names, a.Name) {
+			if !ok || len(names) > 0 && !slices.Contains(names, a.Name) {
 				continue
 			}
 			if !yield(a) {
@@ -85,18 +85,6 @@ func (s *Section) Attributes(names ...string) iter.Seq[Attribute] {
 			}
 		}
 	}
-}
-
-func wanted(names []string, name string) bool {
-	if len(names) == 0 {
-		return true
-	}
-	for _, n := range names {
-		if n == name {
-			return true
-		}
-	}
-	return false
 }
 
 // Attribute returns the first a= line with one of the names.
@@ -115,11 +103,15 @@ func (s *Section) Replace(line Line, value string) {
 		value = string(l.typ) + "=" + value
 	}
 	l.text, l.replaced = oneLine(value), true
+	s.doc.forget(line.Index)
 	l.deleted = l.deleted || l.text == "" // a blank line would end the body
 }
 
 // Delete drops line. Lines inserted behind it stay.
-func (s *Section) Delete(line Line) { s.doc.lines[line.Index].deleted = true }
+func (s *Section) Delete(line Line) {
+	s.doc.lines[line.Index].deleted = true
+	s.doc.forget(line.Index)
+}
 
 // InsertAfter puts text ("a=mid:0") behind line and whatever was inserted
 // there before.
@@ -136,8 +128,14 @@ func (s *Section) Append(text string) {
 		return
 	}
 	l := &s.doc.lines[at]
+	if l.after == nil {
+		l.after = make([]string, 0, usualAdditions)
+	}
 	l.after = append(l.after, oneLine(text))
 }
+
+// usualAdditions is how many lines are added to most sections, or less.
+const usualAdditions = 8
 
 // oneLine keeps an edit from smuggling in further lines.
 func oneLine(text string) string {
@@ -152,6 +150,7 @@ func oneLine(text string) string {
 func (s *Section) Drop() {
 	for i := s.first; i < s.last; i++ {
 		s.doc.lines[i].deleted, s.doc.lines[i].after = true, nil
+		s.doc.forget(i)
 	}
 }
 

@@ -19,7 +19,7 @@ const (
 	calmTrims = 3
 	// smallHeap is how big the heap may grow in any case before garbage is collected, in bytes. While few calls are up, Go would collect
 	// after every few megabytes, which takes a tenth of what commands cost.
-	smallHeap = 32 << 20
+	smallHeap = 24 << 20
 	// usualGrowth is how much a heap that is not small may grow before garbage is collected, in per cent: Go's own value.
 	usualGrowth = 100
 	// growthStep is the least change of it that is worth stopping the world for.

@@ -28,7 +28,7 @@ func TestMemoryIsGivenBackAfterBusyTimes(t *testing.T) {
 
 // TestSmallHeapMayGrow: to the same size however small it is, and a big one by its own size.
 func TestSmallHeapMayGrow(t *testing.T) {
-	for live, want := range map[uint64]int{8 << 20: 300, 15 << 20: 113, 16 << 20: usualGrowth, 1 << 30: usualGrowth, 0: 1000} {
+	for live, want := range map[uint64]int{8 << 20: 200, 11 << 20: 118, 12 << 20: usualGrowth, 1 << 30: usualGrowth, 0: 1000} {
 		require.Equal(t, want, growthOf(live), "%d bytes in use", live)
 	}
 	t.Setenv("GOGC", "")
