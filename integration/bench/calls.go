@@ -11,7 +11,7 @@ import (
 const (
 	warmCalls = 300 // before a first measurement
 	settling  = 3 * time.Second
-	calming   = 80 * time.Second // at most: replies to commands are kept for a minute
+	calming   = 80 * time.Second // at most: mediad keeps replies for ten seconds and gives memory back when it has been calm for some more
 	returned  = 1.05             // of what was resident before, and there is no need to wait longer
 )
 

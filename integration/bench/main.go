@@ -4,6 +4,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -87,11 +88,11 @@ func run() error {
 	signal.Notify(interrupted, os.Interrupt, syscall.SIGTERM)
 	b.interrupted = interrupted
 	result, err := b.measure(figures)
-	if err != nil {
+	if result == nil {
 		return err
 	}
-	if err := result.save(filepath.Join(folder, "samples.json")); err != nil {
-		return err
+	if err := errors.Join(err, result.save(filepath.Join(folder, "samples.json"))); err != nil {
+		return err // an interrupted run writes no report; -render does, from its samples
 	}
 	return result.write(o.out, os.Stdout)
 }

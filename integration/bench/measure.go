@@ -21,6 +21,17 @@ type bench struct {
 	folder      string
 	candidates  []candidate
 	interrupted <-chan os.Signal
+	ended       bool // by interrupted
+}
+
+// stopped reports whether somebody has interrupted the run.
+func (b *bench) stopped() bool {
+	select {
+	case <-b.interrupted:
+		b.ended = true
+	default:
+	}
+	return b.ended
 }
 
 // list prints what would be measured.
@@ -35,7 +46,7 @@ func (b *bench) list(figures []figure) error {
 	return nil
 }
 
-// measure goes through the figures, and for each through rounds of daemons.
+// measure goes through the figures, and for each through rounds of daemons. With errInterrupted comes what was measured until then.
 func (b *bench) measure(figures []figure) (*result, error) {
 	out := &result{Started: time.Now(), Host: describeHost(), Quick: b.quick, Lines: make(map[string]string)}
 	sites := make(map[string]*site)
@@ -62,17 +73,18 @@ func (b *bench) measure(figures []figure) (*result, error) {
 		fmt.Fprintf(os.Stderr, "%s: %s\n", f.Name, f.Title)
 		for round := range f.Rounds {
 			samples, err := b.round(f, sites[f.Site], round)
-			if err != nil {
-				return nil, err
-			}
 			out.Samples = append(out.Samples, samples...)
+			if err != nil {
+				out.Took = time.Since(out.Started)
+				return out, err
+			}
 		}
 	}
 	out.Took = time.Since(out.Started)
 	return out, nil
 }
 
-// round measures one figure with each daemon in turn.
+// round measures one figure with each daemon in turn, until the end or until somebody interrupts it.
 func (b *bench) round(f figure, s *site, round int) ([]sample, error) {
 	var all []sample
 	sizes := f.Sizes
@@ -89,9 +101,12 @@ func (b *bench) round(f figure, s *site, round int) ([]sample, error) {
 			j := f.Job
 			j.Calls, j.Quiet, j.Repeats = calls, b.quiet, b.repeats
 			j.Learn += time.Duration(calls) * learnCall
+			if b.stopped() {
+				return all, errInterrupted
+			}
 			samples, err := b.one(f, c, s, j)
-			if errors.Is(err, errInterrupted) {
-				return nil, err
+			if err != nil && b.stopped() { // the generator has been interrupted, too
+				return all, errInterrupted
 			}
 			if err != nil {
 				// A daemon that cannot do it has no figure, and the others go on.
@@ -108,11 +123,6 @@ func (b *bench) round(f figure, s *site, round int) ([]sample, error) {
 }
 
 func (b *bench) one(f figure, c *candidate, s *site, j job) (samples []sample, err error) {
-	select {
-	case <-b.interrupted:
-		return nil, errInterrupted
-	default:
-	}
 	if limit := descriptors(f.Files); c.Sockets && j.Work == crowd && j.Calls*portsPerCall > limit {
 		return nil, fmt.Errorf("needs more than the %d file descriptors allowed here", limit)
 	} else if c.Sockets && j.Work == memory {

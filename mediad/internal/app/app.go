@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 
@@ -42,6 +41,7 @@ type App struct {
 	limits    *limits.Live
 	levels    *telemetry.Levels
 	ports     *ports.Registry
+	claims    ports.Claims
 	live      atomic.Pointer[settings.Control] // allow-list and templates are read from here
 	instance  string                           // names this daemon in the marker of loop protect
 	reloading sync.Mutex                       // guards settings
@@ -80,11 +80,11 @@ func New(cfg Config) (*App, error) {
 	if a.engine, err = (engines{&s.Engine, &s.Network, log}).start(); err != nil {
 		return nil, err
 	}
-	if a.ports, err = newPorts(&s.Network, a.engine, log); err != nil {
-		return nil, errors.Join(err, a.engine.Close())
+	if err = a.openPorts(&s.Network); err != nil {
+		return nil, errors.Join(err, a.closeEngine())
 	}
 	if a.exports, err = newExports(s, a.notify, log); err != nil {
-		return nil, errors.Join(err, a.engine.Close())
+		return nil, errors.Join(err, a.closeEngine())
 	}
 	a.calls = call.NewRegistry(call.Config{
 		Ports: a.ports, Engine: a.engine, Certificate: certificate,
@@ -97,7 +97,7 @@ func New(cfg Config) (*App, error) {
 		Pion:    telemetry.PionFactory{Log: log},
 	})
 	if a.front, err = newFront(a, s); err != nil {
-		return nil, errors.Join(err, a.exports.close(), a.engine.Close())
+		return nil, errors.Join(err, a.exports.close(), a.closeEngine())
 	}
 	return a, nil
 }
@@ -134,7 +134,7 @@ func (a *App) Close() error {
 	err := a.front.close()
 	a.monitor.Close()
 	a.calls.Close()
-	return errors.Join(err, a.exports.close(), a.engine.Close())
+	return errors.Join(err, a.exports.close(), a.closeEngine())
 }
 
 // newInstance names this daemon in the marker of loop protect, in the form of
@@ -150,20 +150,6 @@ func newCertificate(d *settings.DTLS) (*secure.Certificate, error) {
 		return secure.NewRSACertificate(d.RSAKeySize)
 	}
 	return secure.NewCertificate()
-}
-
-func newPorts(n *settings.Network, e engine.Engine, log *zap.Logger) (*ports.Registry, error) {
-	if n.AutoPortRange > 0 {
-		var err error
-		if n.PortMin, n.PortMax, err = freeRange(n.AutoPortRange, n.Interfaces); err != nil {
-			return nil, err
-		}
-	}
-	registry, err := ports.New(interfacesOf(n, log), ports.Options{Open: e.OpenPair, FirstOnly: n.SavePorts})
-	if err != nil {
-		return nil, fmt.Errorf("interface: %w", err)
-	}
-	return registry, nil
 }
 
 // interfacesOf puts settings in the words of package ports.

@@ -11,6 +11,7 @@ import (
 	"github.com/tandem-sbc/tandem/mediad/internal/admin"
 	"github.com/tandem-sbc/tandem/mediad/internal/cli"
 	"github.com/tandem-sbc/tandem/mediad/internal/control"
+	"github.com/tandem-sbc/tandem/mediad/internal/engine"
 	"github.com/tandem-sbc/tandem/mediad/internal/legacy"
 	"github.com/tandem-sbc/tandem/mediad/internal/metrics"
 	"github.com/tandem-sbc/tandem/mediad/internal/settings"
@@ -37,6 +38,9 @@ func newFront(a *App, s *settings.Settings) (*front, error) {
 	f := &front{log: a.log}
 	f.rates = metrics.NewRates(a.calls.Received)
 	numbers := &metrics.Source{Calls: a.calls, Commands: metrics.NewCommands(), Rates: f.rates}
+	if e, steers := a.engine.(engine.Steering); steers {
+		numbers.Dropped = e.Dropped
+	}
 	if e := &s.Export; e.Graphite.IsValid() {
 		f.graphite = metrics.NewGraphite(metrics.GraphiteConfig{
 			Address: e.Graphite, Prefix: e.GraphitePrefix, Every: e.GraphiteInterval, Timeout: e.GraphiteTimeout,

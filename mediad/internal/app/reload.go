@@ -29,7 +29,11 @@ func (a *App) Reload(s *settings.Settings) error {
 	if err != nil {
 		return err
 	}
-	if err := a.ports.Replace(interfacesOf(&s.Network, a.log)); err != nil {
+	interfaces := interfacesOf(&s.Network, a.log)
+	if err := a.claim(interfaces); err != nil {
+		return err
+	}
+	if err := a.ports.Replace(interfaces); err != nil {
 		return fmt.Errorf("interface: %w", err)
 	}
 	if certificate != nil {

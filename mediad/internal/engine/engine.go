@@ -44,3 +44,11 @@ type Engine interface {
 	// Close detaches all streams and waits for the workers.
 	Close() error
 }
+
+// Steering is an engine whose ports are no sockets: a few sockets take the packets of all of them. Then the kernel keeps nobody from
+// having the same ports, and packets are lost where a worker does not keep up.
+type Steering interface {
+	// Dropped is how many packets the kernel has thrown away because a worker did not keep up; ok is false where ports are sockets
+	// after all.
+	Dropped() (packets uint64, ok bool)
+}

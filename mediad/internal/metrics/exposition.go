@@ -64,6 +64,10 @@ func (s *Snapshot) exposeMedia(out *exposition) {
 		out.sample(integer(c.u), "type", "userspace")
 		out.sample(integer(c.k), "type", "kernel")
 	}
+	if s.Dropped != nil {
+		out.counter("mediad_packets_dropped_total", "Packets that the kernel has thrown away because mediad did not keep up.")
+		out.sample(integer(*s.Dropped))
+	}
 	out.counter("rtpengine_zero_packet_streams_total", "Calls that ended without a packet.")
 	out.sample(integer(s.ZeroWay))
 	out.counter("rtpengine_one_way_sessions_total", "Calls with a side that was never heard.")

@@ -12,6 +12,8 @@ type Source struct {
 	Commands *Commands
 	Rates    *Rates
 	Graphite *Graphite // nil = nobody is reported to
+	// Dropped tells how many packets the kernel has thrown away because mediad did not keep up, if it can tell; nil = it cannot.
+	Dropped func() (packets uint64, ok bool)
 }
 
 // Snapshot is all numbers at one moment.
@@ -20,6 +22,7 @@ type Snapshot struct {
 	Rate    call.Traffic
 	Proxies []Proxy
 	Ports   []Ports
+	Dropped *uint64 // nil = nobody can tell
 
 	Interval Interval // what was last reported to Graphite
 }
@@ -41,6 +44,11 @@ func (p *Ports) Percent() float64 { return 100 * float64(p.Used) / float64(max(p
 // Gather counts.
 func (s *Source) Gather() *Snapshot {
 	snap := &Snapshot{Numbers: s.Calls.Numbers(), Rate: s.Rates.PerSecond(), Proxies: s.Commands.proxiesSorted(), Interval: s.Graphite.Last()}
+	if s.Dropped != nil {
+		if n, ok := s.Dropped(); ok {
+			snap.Dropped = &n
+		}
+	}
 	type place struct{ name, address string }
 	seen := make(map[place]bool)
 	for _, p := range s.Calls.Ports() {

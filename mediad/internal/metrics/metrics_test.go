@@ -113,7 +113,11 @@ func TestRates(t *testing.T) {
 // The text is what Prometheus demands: each metric is described once, before
 // its samples, and no series comes twice.
 func TestExpositionIsWellFormed(t *testing.T) {
-	body := string(source(t, `a"b\c`).Gather().Exposition())
+	from := source(t, `a"b\c`)
+	from.Dropped = func() (uint64, bool) { return 0, false }
+	require.NotContains(t, string(from.Gather().Exposition()), "mediad_packets_dropped_total")
+	from.Dropped = func() (uint64, bool) { return 7, true }
+	body := string(from.Gather().Exposition())
 	series := parse(t, body)
 	for name, want := range map[string]float64{
 		`rtpengine_sessions{type="own"}`:                                    0,
@@ -122,6 +126,7 @@ func TestExpositionIsWellFormed(t *testing.T) {
 		`rtpengine_errors_total{proxy="127.0.0.1"}`:                         2,
 		`rtpengine_ports{name="default",address="127.0.0.1"}`:               100,
 		`rtpengine_ports_free{name="default",address="127.0.0.1"}`:          100,
+		`mediad_packets_dropped_total`:                                      7,
 		`rtpengine_ports_used{name="a\"b\\c",address="127.0.0.1"}`:          0,
 		`rtpengine_closed_sessions_total{reason="force_terminated"}`:        0,
 	} {

@@ -70,7 +70,18 @@ type Engine struct {
 	past    Numbers   // of streams that are gone
 }
 
-var _ engine.Engine = (*Engine)(nil)
+var (
+	_ engine.Engine   = (*Engine)(nil)
+	_ engine.Steering = (*Engine)(nil)
+)
+
+// Dropped is what the engine below has lost, if its ports are no sockets.
+func (e *Engine) Dropped() (packets uint64, ok bool) {
+	if below, steers := e.below.(engine.Steering); steers {
+		return below.Dropped()
+	}
+	return 0, false
+}
 
 // Numbers for metrics.
 type Numbers struct {

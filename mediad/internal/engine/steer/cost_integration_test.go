@@ -93,7 +93,8 @@ func costRound(b *testing.B, name string, open func() (engine.Engine, error)) fl
 		out += st.PacketsOut
 	}
 	if e, ok := e.(*Engine); ok {
-		b.Logf("dropped by the kernel: %d", e.Dropped())
+		dropped, _ := e.Dropped()
+		b.Logf("dropped by the kernel: %d", dropped)
 	}
 	b.Logf("%-8s %5.2f µs a packet: %d out, %d at the sink", name, used.Seconds()*1e6/float64(out), out, got)
 	require.Greater(b, out, uint64(costPackets/2), "too much was lost to tell anything")

@@ -48,7 +48,8 @@ func TestNoAllocation(t *testing.T) {
 			require.Equal(t, uint64(201), s.Statistics().PacketsOut)
 			require.Zero(t, s.Statistics().ErrorsOut)
 		}
-		require.Zero(t, e.Dropped())
+		dropped, _ := e.Dropped()
+		require.Zero(t, dropped)
 	}
 }
 

@@ -63,7 +63,10 @@ type Engine struct {
 	looked time.Time // when host was read
 }
 
-var _ engine.Engine = (*Engine)(nil)
+var (
+	_ engine.Engine   = (*Engine)(nil)
+	_ engine.Steering = (*Engine)(nil)
+)
 
 // New loads the program, attaches it in the network namespace of the process and starts the workers. Errors wrap the errno and say which
 // capability is missing: unix.EPERM without CAP_BPF, CAP_NET_ADMIN or CAP_NET_RAW.
@@ -127,13 +130,13 @@ func (e *Engine) Detail() string { return fmt.Sprintf("sk_lookup, workers: %d", 
 // Carrier is this engine for all streams.
 func (e *Engine) Carrier(*flow.Stream) (name, reason string) { return e.Name(), "" }
 
-// Dropped is how many packets the kernel has thrown away because a worker did not keep up.
-func (e *Engine) Dropped() uint64 {
+// Dropped is how many packets the kernel has thrown away because a worker did not keep up; 0 after Close.
+func (e *Engine) Dropped() (packets uint64, ok bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	var sum uint64
 	if e.closed {
-		return 0
+		return 0, true
 	}
 	for _, w := range e.workers {
 		for _, c := range w.intakes {
@@ -145,7 +148,7 @@ func (e *Engine) Dropped() uint64 {
 			}
 		}
 	}
-	return sum
+	return sum, true
 }
 
 // Attach starts reading streams.

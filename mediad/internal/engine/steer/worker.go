@@ -3,7 +3,6 @@ package steer
 import (
 	"errors"
 	"fmt"
-	"runtime"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -30,9 +29,6 @@ const (
 	quietTurns = 4
 	// gather is how long a busy worker lets packets gather at most.
 	gather = 300 * time.Microsecond
-	// yieldEvery is how often a busy worker yields. One that has not for 10 ms loses its processor to Go's monitor while it waits in a system
-	// call, and that makes the monitor look 50 times as often for the next 25 ms: a tenth of what the engine costs.
-	yieldEvery = 8 * time.Millisecond
 	// turns is how many batches are read from one socket before the other family and the end of the loop are looked at.
 	turns = 16
 	// wakeToken stands for the eventfd in the poll; 0 and 1 are the sockets of the families.
@@ -52,7 +48,6 @@ type worker struct {
 	streams     [readBatch]*flow.Stream // attached to them, or nil
 	strays      []int                   // packets that are for other workers
 	pace        loop.Pace
-	yielded     time.Time
 	empty       [2]int // turns since a family had a packet, while the worker is busy
 
 	mu      sync.Mutex // held for each batch, and by other goroutines' work that must not run beside packets
@@ -208,12 +203,7 @@ func (w *worker) run() {
 		if end {
 			return
 		}
-		now := time.Now()
-		w.pace.Note(packets, now)
-		if w.pace.Busy() && now.Sub(w.yielded) >= yieldEvery {
-			w.yielded = now
-			runtime.Gosched()
-		}
+		w.pace.Note(packets, time.Now())
 	}
 }
 
