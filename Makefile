@@ -2,7 +2,7 @@
 # CONTRIBUTING.md says more.
 
 .DEFAULT_GOAL := build
-.PHONY: build webphone generate run test unit race integration engines nodes bench microbench lint fuzz fuzz-long fuzz-calls soak soak-engines check clean
+.PHONY: build webphone generate run test unit race integration engines nodes bench microbench lint fuzz fuzz-long fuzz-calls soak soak-engines kill check clean
 
 export CGO_ENABLED ?= 0
 STATICCHECK := bin/staticcheck
@@ -128,6 +128,13 @@ SOAK_TIME ?= 30m
 
 soak-engines:
 	SOAK_TIME=$(SOAK_TIME) go test -tags integration -count=1 -timeout 4h -v -run TestStormsLeaveNothing ./integration/soak
+
+# The proxy, its disk and its upstream killed under load, KILL_ROUNDS times, by
+# hand and as root: half an hour.
+KILL_ROUNDS ?= 200
+
+kill:
+	KILL_ROUNDS=$(KILL_ROUNDS) go test -tags integration -count=1 -timeout 4h -v ./integration/kill
 
 check: lint unit
 

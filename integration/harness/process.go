@@ -132,6 +132,13 @@ func (p *Process) Stop() error {
 	return fmt.Errorf("%s did not end within %v of SIGTERM", p.Name, stopLimit)
 }
 
+// Kill ends the process at once, without asking (SIGKILL), and waits.
+func (p *Process) Kill() error {
+	err := p.cmd.Process.Signal(syscall.SIGKILL)
+	<-p.done
+	return err
+}
+
 // Tail is the last n bytes of the log.
 func (p *Process) Tail(n int) string {
 	text, err := os.ReadFile(p.Log)

@@ -138,6 +138,34 @@ func TestCallFollowsThePage(t *testing.T) {
 	phone.expect("SIP/2.0 200")
 }
 
+// The proxy restarts in mid-call, and the page comes back by another connection with another host in its Contact: what the
+// phone sends in the call reaches it (§3 items 34 and 42 of what newcomers get wrong).
+func TestCallFollowsThePageOverARestart(t *testing.T) {
+	s := newSite(t)
+	page, phone := s.wss("alice"), s.udp("bob")
+	register := func(p *peer, id string) {
+		t.Helper()
+		p.device = `;+sip.instance="<urn:uuid:1>";reg-id=1`
+		require.Contains(t, p.request("REGISTER", "sip:example.org", id, "SHA-256"), "200 OK")
+	}
+	register(page, "r1")
+	invite, ok := call(t, page, phone)
+	was := s.address("udp")
+	wss := s.address("wss")
+	s.stop()
+	s.startAt(was, wss)
+	page = s.wss("alice")
+	page.host = "other.invalid"
+	register(page, "r2")
+	for i, method := range []string{"INFO", "BYE"} {
+		phone.send(method+" sip:alice@alicexyz.invalid SIP/2.0", fmt.Sprintf("Via: SIP/2.0/UDP %s;branch=z9hG4bKback%d", phone.host, i), "Max-Forwards: 70",
+			"Route: "+strings.Join(headers(invite, "Record-Route"), ", "),
+			"From: "+headers(ok, "To")[0], "To: "+headers(ok, "From")[0], "Call-ID: call", fmt.Sprintf("CSeq: %d %s", i+1, method))
+		page.respond(page.expect(method+" "), "200 OK", "")
+		phone.expect("SIP/2.0 200")
+	}
+}
+
 func TestDeadDaemonIsAnsweredQuickly(t *testing.T) {
 	s := newSite(t)
 	page, phone := s.wss("alice"), s.udp("bob")

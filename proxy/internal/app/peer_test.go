@@ -87,6 +87,15 @@ func (s *site) start(more string) {
 `, more)
 }
 
+// startAt starts it on addresses, as after a restart.
+func (s *site) startAt(udp, wss netip.AddrPort) {
+	s.t.Helper()
+	s.listen(fmt.Sprintf(`
+  - {name: udp, transport: udp, address: %q}
+  - {name: wss, transport: wss, address: %q, origins: ["*"]}
+`, udp, wss), "")
+}
+
 // listen starts the proxy with the given listeners.
 func (s *site) listen(listeners, more string) {
 	s.t.Helper()

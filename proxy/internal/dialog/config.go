@@ -22,7 +22,7 @@ type Config struct {
 	Acknowledge time.Duration
 	// Calls bounds the dialogs kept (50000).
 	Calls int
-	// Sweep is how often timers of dialogs are looked at (5 s, at most MediaCheck).
+	// Sweep is how often timers of dialogs are looked at (2 s, at most MediaCheck).
 	Sweep time.Duration
 	// Session is the policy about session timers.
 	Session Session
@@ -55,7 +55,7 @@ func (c Config) withDefaults() Config {
 	set(&c.Idle, 24*time.Hour)
 	set(&c.Acknowledge, 4*time.Second)
 	set(&c.MediaCheck, 30*time.Second)
-	set(&c.Sweep, 5*time.Second)
+	set(&c.Sweep, 2*time.Second)
 	if c.MediaCheck > 0 {
 		c.Sweep = min(c.Sweep, c.MediaCheck)
 	}

@@ -68,6 +68,7 @@ type Dialog struct {
 	slot      *slot     // of the limits
 	asked     time.Time // for its media
 	media     bool      // the media daemon has known it
+	unknown   int       // or how often it did not
 	id        uint64    // of its record
 	stored    bool      // it may have one
 }

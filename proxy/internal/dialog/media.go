@@ -14,6 +14,8 @@ const (
 	askAtOnce = 4
 	// askTime bounds one of them.
 	askTime = 3 * time.Second
+	// askTries is how often a call is asked for that the daemon has never known: it may have no media there.
+	askTries = 3
 )
 
 // watchMedia asks for the media of each call now and then. A call that the daemon has known and knows no more has lost its
@@ -42,7 +44,7 @@ func (k *Keeper) due(now time.Time) []*Dialog {
 	var due []*Dialog
 	for d := range k.dialogs {
 		switch {
-		case !d.Confirmed || d.closing:
+		case !d.Confirmed || d.closing || d.unknown >= askTries:
 		case d.asked.IsZero():
 			d.asked = now
 		case now.Sub(d.asked) >= every:
@@ -85,10 +87,13 @@ func (k *Keeper) askFor(d *Dialog) {
 	k.mu.Lock()
 	_, kept := k.dialogs[d]
 	gone := kept && !known && d.media && !d.closing
-	if known && !d.media {
+	switch {
+	case known && !d.media:
 		d.media = true
 		k.changed(d)
 		k.log.Debug("media of the call are watched", zap.String("call-id", d.CallID))
+	case !known && !d.media:
+		d.unknown++
 	}
 	k.mu.Unlock()
 	if gone {
