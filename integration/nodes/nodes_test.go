@@ -26,14 +26,14 @@ const backIn = 3 * time.Second
 const proxyConfig = `listeners:
   - {name: phones, transport: udp, address: "%[1]s:15060"}
   - {name: browsers, transport: wss, address: "%[1]s:18443", path: /ws, origins: ["*"]}
-domains: [example.test]
+domains: [tandem.test]
 users:
-  - {name: page, password: secret}
+  - {name: page, password: exam-password}
 trunks:
   - {name: caller, sources: ["%[2]s/32"]%[4]s}
   - {name: callee, sources: ["%[3]s/32"]}
 routes:
-  - {name: page, from: [caller], domain: example.test, to: registered}
+  - {name: page, from: [caller], domain: tandem.test, to: registered}
   - {name: out, from: [caller, users], domain: "*", to: "sip:%[3]s:15060"}
 media:
   nodes: ["udp:%[1]s:2001", "udp:%[1]s:2002"]
@@ -373,8 +373,8 @@ func (s *site) round(round int) time.Duration {
 // page runs a browser-like peer; its events come out of the channel, which closes with it.
 func (s *site) page(args ...string) <-chan map[string]any {
 	s.t.Helper()
-	cmd := exec.Command(s.programs["webrtcpeer"], append([]string{"-url", "wss://" + s.host + ":18443/ws", "-domain", "example.test",
-		"-user", "page", "-password", "secret", "-every", "100ms"}, args...)...)
+	cmd := exec.Command(s.programs["webrtcpeer"], append([]string{"-url", "wss://" + s.host + ":18443/ws", "-domain", "tandem.test",
+		"-user", "page", "-password", harness.Password, "-every", "100ms"}, args...)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
@@ -459,7 +459,7 @@ func (s *site) pageMoves(pageCalls bool) {
 	until(t, events, "registered", 10*time.Second, nil)
 	other := s.callee
 	if !pageCalls {
-		if _, err := s.caller.call("sip:page@example.test"); err != nil {
+		if _, err := s.caller.call("sip:page@tandem.test"); err != nil {
 			t.Fatal(err)
 		}
 		other = s.caller

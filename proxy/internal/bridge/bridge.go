@@ -37,7 +37,7 @@ type Media interface {
 
 const (
 	// maxDeletes bounds the deletes that run beside the calls' own work.
-	maxDeletes = 256
+	maxDeletes = 4096
 	// idleAfter is when the state of a call without any signalling is dropped;
 	// its BYE works all the same.
 	idleAfter  = 24 * time.Hour

@@ -216,6 +216,16 @@ func TestOriginGoesOn(t *testing.T) {
 	}
 }
 
+func TestRename(t *testing.T) {
+	const sdp = "v=0\r\na=group:BUNDLE 1 2\r\na=group:LS 1 x\r\nm=audio 1 X 0\r\na=mid:1\r\nm=video 1 X 0\r\na=mid:2\r\nm=x\r\n"
+	require.Equal(t, []string{"1", "2", ""}, midsOf(sdp))
+	require.Equal(t, "v=0\r\na=group:BUNDLE 2 1\r\na=group:LS 2 x\r\nm=audio 1 X 0\r\na=mid:2\r\nm=video 1 X 0\r\na=mid:1\r\nm=x\r\n",
+		rename(sdp, []string{"2", "1", "3", "4"}))
+	for _, known := range [][]string{nil, {""}, {"", "", "9"}} {
+		require.Equal(t, sdp, rename(sdp, known))
+	}
+}
+
 func TestWithoutICE(t *testing.T) {
 	const sdp = "v=0\r\na=ice-lite\r\na=ice-options:trickle\r\nm=audio 1 X 0\r\na=ice-ufrag:u\r\na=ice-pwd:p\r\na=candidate:1 1\r\na=end-of-candidates\r\na=fingerprint:sha-256 A\r\na=icecream:x"
 	require.Equal(t, "v=0\r\nm=audio 1 X 0\r\na=fingerprint:sha-256 A\r\na=icecream:x", withoutICE(sdp))
