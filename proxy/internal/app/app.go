@@ -13,6 +13,7 @@ import (
 
 	"github.com/tandem-sbc/tandem/ng-protocol/ngclient"
 	"github.com/tandem-sbc/tandem/pkg/telemetry"
+	"github.com/tandem-sbc/tandem/proxy/internal/acme"
 	"github.com/tandem-sbc/tandem/proxy/internal/auth"
 	"github.com/tandem-sbc/tandem/proxy/internal/ban"
 	"github.com/tandem-sbc/tandem/proxy/internal/bridge"
@@ -46,6 +47,7 @@ type App struct {
 	db     *sqlite.DB
 	guard  *guard
 	tokens *tokens
+	acme   *acme.Client       // nil if no certificate is obtained
 	certs  *certificate.Store // nil if no listener is secure
 	edge   *edge.Edge
 	media  *ngclient.Client // nil if no nodes are configured

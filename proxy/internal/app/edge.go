@@ -86,6 +86,9 @@ func (a *App) openCertificates(context.Context) (err error) {
 	if !secure {
 		return nil
 	}
+	if err := a.openACME(); err != nil {
+		return err
+	}
 	if a.certs, err = certificate.New(a.certificates(a.settings), a.log.Named("certificate")); err != nil {
 		return err
 	}
@@ -96,6 +99,9 @@ func (a *App) openCertificates(context.Context) (err error) {
 // certificates are the configured ones, or else that of the local CA.
 func (a *App) certificates(s *settings.Settings) certificate.Config {
 	var c certificate.Config
+	if a.acme != nil {
+		c.Issued, c.Challenge = a.acme.Certificate, a.acme.Challenge
+	}
 	for _, p := range s.TLS.Pairs() {
 		c.Pairs = append(c.Pairs, certificate.Pair{Certificate: p.Certificate, Key: p.Key, Names: p.Names})
 	}

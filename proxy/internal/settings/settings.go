@@ -198,6 +198,7 @@ func (s *Settings) complete() {
 		profiles[name] = p
 	}
 	s.Profiles = profiles
+	s.completeACME()
 	for i := range s.Listeners {
 		l := &s.Listeners[i]
 		s.completeClients(l)

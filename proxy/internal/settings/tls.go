@@ -1,7 +1,9 @@
 package settings
 
 import (
+	"encoding/base64"
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"github.com/tandem-sbc/tandem/pkg/conf"
@@ -14,6 +16,37 @@ type TLS struct {
 	Certificates []Certificate `yaml:"certificates"`
 	LocalCA      string        `yaml:"local_ca" env:"TANDEM_LOCAL_CA"`
 	ClientCA     string        `yaml:"client_ca"` // authorities of client certificates on tls listeners
+	ACME         ACME          `yaml:"acme"`
+}
+
+// ACME is where a certificate is obtained (RFC 8555).
+type ACME struct {
+	Directory string        `yaml:"directory"` // URL
+	Names     []string      `yaml:"names"`     // default: the domains
+	Contact   []string      `yaml:"contact"`   // e-mail addresses
+	Agree     bool          `yaml:"agree_terms"`
+	Challenge string        `yaml:"challenge"` // tls-alpn-01 or http-01
+	HTTP      conf.Endpoint `yaml:"http"`      // where http-01 is answered
+	Storage   string        `yaml:"storage"`
+	CA        string        `yaml:"ca"` // authorities of the server itself; default: those of the system
+	EAB       EAB           `yaml:"eab"`
+}
+
+// EAB binds the account to one that the server's operator knows.
+type EAB struct {
+	ID  string      `yaml:"id"`
+	Key conf.Secret `yaml:"key"` // base64url
+}
+
+// Values of ACME.Challenge.
+const (
+	ChallengeTLS  = "tls-alpn-01"
+	ChallengeHTTP = "http-01"
+)
+
+// Bytes is the key itself.
+func (e EAB) Bytes() ([]byte, error) {
+	return base64.RawURLEncoding.DecodeString(strings.TrimRight(e.Key.Reveal(), "="))
 }
 
 // Certificate is one of several, chosen by server name.
@@ -37,7 +70,57 @@ const (
 	ClientRequire = "require"
 )
 
-func defaultTLS() TLS { return TLS{LocalCA: "var/ca"} }
+func defaultTLS() TLS {
+	return TLS{
+		LocalCA: "var/ca", ACME: ACME{Challenge: ChallengeTLS, HTTP: conf.Endpoint{Host: "0.0.0.0", Port: 80}, Storage: "var/acme"},
+	}
+}
+
+// completeACME gives the certificate the names of the domains.
+func (s *Settings) completeACME() {
+	if a := &s.TLS.ACME; a.Directory != "" && len(a.Names) == 0 {
+		a.Names = s.Domains
+	}
+}
+
+func (s *Settings) validateACME(doc *conf.Document) {
+	a := s.TLS.ACME
+	if a.Directory == "" {
+		if doc.Has("tls.acme") {
+			doc.Fault("tls.acme.directory", "missing")
+		}
+		return
+	}
+	if !strings.HasPrefix(a.Directory, "https://") {
+		doc.Fault("tls.acme.directory", "%q is not like https://acme.example/directory", a.Directory)
+	}
+	if !a.Agree {
+		doc.Fault("tls.acme.agree_terms", "must be true: you agree to the terms of the server's operator")
+	}
+	if a.Challenge != ChallengeTLS && a.Challenge != ChallengeHTTP {
+		doc.Fault("tls.acme.challenge", "%q is neither tls-alpn-01 nor http-01", a.Challenge)
+	}
+	for i, n := range a.Names {
+		_, err := netip.ParseAddr(n)
+		switch key := fmt.Sprintf("tls.acme.names[%d]", i); {
+		case !validHost(n):
+			doc.Fault(key, "%q is not a host name", n)
+		case err == nil && a.Challenge == ChallengeTLS:
+			doc.Fault(key, "an address is proved by http-01 only")
+		}
+	}
+	if a.Storage == "" {
+		doc.Fault("tls.acme.storage", "missing")
+	}
+	if _, err := a.EAB.Bytes(); err != nil || (a.EAB.ID == "") != (a.EAB.Key == "") {
+		doc.Fault("tls.acme.eab", "id and a key in base64url must be given together")
+	}
+	for i, l := range s.Listeners {
+		if a.Challenge == ChallengeTLS && (l.Transport == "tls" || l.Transport == "wss") && l.ClientCertificate == ClientRequire {
+			doc.Fault(fmt.Sprintf("listeners[%d].client_certificate", i), "the ACME server has none to show; use challenge http-01")
+		}
+	}
+}
 
 // Pairs are all configured certificates, the single one first.
 func (t TLS) Pairs() []Certificate {
@@ -64,6 +147,7 @@ func (s *Settings) validateTLS(doc *conf.Document) {
 	if len(s.TLS.Pairs()) == 0 && s.TLS.LocalCA == "" {
 		doc.Fault("tls.local_ca", "missing")
 	}
+	s.validateACME(doc)
 	for i, c := range s.TLS.Certificates {
 		key := fmt.Sprintf("tls.certificates[%d]", i)
 		if c.Certificate == "" || c.Key == "" {
