@@ -16,22 +16,21 @@ type behaviour struct {
 	run    func(*testing.T, *site)
 }
 
-func (b behaviour) name() string {
-	return fmt.Sprintf("%02d-%s", b.number, strings.ReplaceAll(b.words, " ", "-"))
-}
-
 // behaviours are those that are seen from outside; the others stand in elsewhere.
 func behaviours() []behaviour {
 	return slices.Concat(sessions(), forks(), transactions(), transports(), ends(), others())
 }
 
-func TestBehaviour(t *testing.T) { each(t, start(t), behaviours()) }
+func TestBehaviour(t *testing.T) {
+	s := start(t)
+	each(t, s, "", behaviours())
+	each(t, s, "fault-", faults())
+	each(t, s, "core-", core())
+}
 
-func TestFault(t *testing.T) { each(t, start(t), faults()) }
-
-func each(t *testing.T, s *site, list []behaviour) {
+func each(t *testing.T, s *site, kind string, list []behaviour) {
 	for _, b := range list {
-		t.Run(b.name(), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%s%02d-%s", kind, b.number, strings.ReplaceAll(b.words, " ", "-")), func(t *testing.T) {
 			t.Parallel()
 			b.run(t, s)
 		})

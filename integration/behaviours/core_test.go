@@ -7,16 +7,16 @@ import (
 	"testing"
 )
 
-// TestCallCore is what else passes through a proxy for calls.
-func TestCallCore(t *testing.T) {
-	each(t, start(t), []behaviour{
+// core is what else passes through a proxy for calls.
+func core() []behaviour {
+	return []behaviour{
 		{1, "attended transfer to a browser's Contact", transferToPage},
 		{2, "blind transfer by a browser", blindTransfer},
 		{3, "subscription and its notifications", subscription},
 		{4, "INFO and MESSAGE within a call", withinCall},
 		{5, "serial forking goes on after a refusal", inTurn},
 		{6, "call between IPv4 and a browser and IPv6", families},
-	})
+	}
 }
 
 func transferToPage(t *testing.T, s *site) {

@@ -210,8 +210,8 @@ func faults() []behaviour {
 }
 
 func ownTarget(t *testing.T, s *site) {
-	page, hop := s.page(t), s.udp(t, "", s.hop(0), s.listener(1))
-	c := page.call("sip:hop0-b@example.test")
+	page, hop := s.page(t), s.udp(t, "", s.hop(9), s.listener(1))
+	c := page.call("sip:hop9-b@example.test")
 	c.invite(web())
 	inv := hop.expect("INVITE ")
 	hop.accept(inv, plain(), "Contact: <sip:inner-27@"+hop.host+";x=1>")
@@ -229,12 +229,12 @@ func ownTarget(t *testing.T, s *site) {
 }
 
 func withoutSDP(t *testing.T, s *site) {
-	page, hop := s.page(t), s.udp(t, "", s.hop(1), s.listener(1))
+	page, hop := s.page(t), s.udp(t, "", s.hop(10), s.listener(1))
 	for _, method := range []string{"INVITE", "MESSAGE", "OPTIONS", "REFER", "INFO"} {
-		c := page.call("sip:hop1-" + strings.ToLower(method) + "@example.test")
+		c := page.call("sip:hop10-" + strings.ToLower(method) + "@example.test")
 		c.begin(method, body{}, "Refer-To: <sip:x@y>")
 		req := hop.expect(method + " ")
-		if !strings.HasPrefix(req.uri(), "sip:hop1-"+strings.ToLower(method)+"@"+s.hop(1)) {
+		if !strings.HasPrefix(req.uri(), "sip:hop10-"+strings.ToLower(method)+"@"+s.hop(10)) {
 			t.Errorf("%s to %s", method, req.uri())
 		}
 		hop.reply(req, "480 Temporarily Unavailable", body{})

@@ -29,7 +29,7 @@ const (
 	password = "open sesame"
 	sipPort  = 15060
 	wsPort   = 15080
-	nextHops = 10
+	nextHops = 11
 )
 
 // config has, in order: first three numbers of the addresses, port of the IPv6 listener, accounts, routes, ng address,

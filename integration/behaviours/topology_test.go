@@ -38,7 +38,7 @@ func shows(t *testing.T, m msg, words ...string) {
 
 func TestTopologyHiding(t *testing.T) {
 	s := start(t)
-	each(t, s, []behaviour{
+	each(t, s, "", []behaviour{
 		{1, "callee sees the proxy only", hiddenFromCallee},
 		{2, "caller sees the proxy only", hiddenFromCaller},
 		{3, "both sides see the proxy only", hiddenFromBoth},
