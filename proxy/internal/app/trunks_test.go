@@ -2,6 +2,7 @@ package app
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/icholy/digest"
+	"github.com/miekg/dns"
 	"github.com/stretchr/testify/require"
 
 	ng "github.com/tandem-sbc/tandem/ng-protocol"
@@ -318,6 +320,61 @@ trunks:
 	require.NoError(t, s.app.trunks.Configure(configs))
 	back.respond(back.expect("OPTIONS "), "200 OK", "o")
 	require.Len(t, s.app.trunks.Status()[0].Registrations, 0)
+}
+
+// The proxy finds a trunk by SRV records, and the second host when the first is silent (RFC 3263 §4.3).
+func TestTrunkBySRV(t *testing.T) {
+	s := newSite(t)
+	silent, good := s.udp("silent"), s.udp("good")
+	packet, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	require.NoError(t, err)
+	port := func(p *peer) string { _, port, _ := net.SplitHostPort(p.host); return port }
+	zone := []string{
+		`carrier.test. 60 IN NAPTR 10 10 "s" "SIP+D2U" "" _sip._udp.carrier.test.`,
+		`_sip._udp.carrier.test. 60 IN SRV 1 1 ` + port(silent) + ` a.carrier.test.`,
+		`_sip._udp.carrier.test. 60 IN SRV 2 1 ` + port(good) + ` a.carrier.test.`,
+		`a.carrier.test. 60 IN A 127.0.0.1`,
+	}
+	started, ended := make(chan struct{}), make(chan struct{})
+	server := &dns.Server{PacketConn: packet, NotifyStartedFunc: func() { close(started) }, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
+		m := new(dns.Msg).SetReply(q)
+		for _, line := range zone {
+			if rr, err := dns.NewRR(line); err == nil && rr.Header().Name == q.Question[0].Name && rr.Header().Rrtype == q.Question[0].Qtype {
+				m.Answer = append(m.Answer, rr)
+			}
+		}
+		_ = w.WriteMsg(m)
+	})}
+	go func() {
+		defer close(ended)
+		_ = server.ActivateAndServe()
+	}()
+	<-started
+	defer func() {
+		require.NoError(t, server.Shutdown())
+		<-ended
+	}()
+	s.stop()
+	s.start(fmt.Sprintf(`
+trunks: [{name: carrier, targets: [{uri: "sip:carrier.test"}], timeout: 200ms}]
+routes: [{prefix: "0", to: carrier}]
+resolver: {servers: ["%s"]}`, packet.LocalAddr()))
+	silent, good = s.udpAt("silent", silent.rebind()), s.udpAt("good", good.rebind())
+	phone := s.udp("bob")
+	for _, n := range []string{"1", "2"} {
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			good.respond(good.expect("INVITE sip:0"+n+"@carrier.test"), "486 Busy Here", "b")
+			good.expect("ACK ")
+		}()
+		require.Contains(t, phone.request("INVITE", "sip:0"+n+"@example.org", "c"+n, "MD5", "v=0\r\n"), "SIP/2.0 486")
+		<-done
+	}
+	require.Contains(t, silent.expect("INVITE "), "sip:01@")
+	for len(silent.in) > 0 {
+		require.NotContains(t, <-silent.in, "sip:02@", "an address that was silent is tried last")
+	}
 }
 
 func TestConditionsAreChecked(t *testing.T) {

@@ -257,3 +257,31 @@ func TestTrunks(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 401, out.responses[0].StatusCode, "a trunk cannot register as a user")
 }
+
+// A browser that hides its user from the callee still has to prove who he is (RFC 3325 §9.2).
+func TestAnonymousCallers(t *testing.T) {
+	s := newStep()
+	const from, preferred = "sip:anonymous@anonymous.invalid", "P-Preferred-Identity: <sip:alice@example.org>\nPrivacy: id\n"
+	r, out := newRequest(t, "INVITE", from, preferred)
+	_, err := s.Handle(t.Context(), r)
+	require.NoError(t, err)
+	require.Equal(t, 407, out.responses[0].StatusCode)
+	answer := authorize(out.responses[0], "Proxy-Authorization", "alice", "wonder", "INVITE", MD5, 1)
+	r, _ = newRequest(t, "INVITE", from, preferred+answer)
+	v, err := s.Handle(t.Context(), r)
+	require.NoError(t, err)
+	require.Equal(t, request.Continue, v)
+	require.Equal(t, "alice@example.org", r.User)
+
+	for extra, code := range map[string]int{"": 403, "P-Preferred-Identity: <sip:x@elsewhere.net>\n": 403} {
+		r, _ = newRequest(t, "INVITE", from, extra)
+		_, err = s.Handle(t.Context(), r)
+		var answered *request.Error
+		require.ErrorAs(t, err, &answered)
+		require.Equal(t, code, answered.Code)
+	}
+	answer = authorize(out.responses[0], "Proxy-Authorization", "bob", "builder", "INVITE", MD5, 2)
+	r, _ = newRequest(t, "INVITE", from, preferred+answer)
+	_, err = s.Handle(t.Context(), r)
+	require.ErrorIs(t, err, ErrNotYours)
+}

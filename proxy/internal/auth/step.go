@@ -113,6 +113,12 @@ func (s *Step) user(ctx context.Context, r *request.Request) (request.Verdict, e
 	if err != nil {
 		return request.Done, request.Fail(400, "Bad "+header, err)
 	}
+	if header == "From" && strings.EqualFold(identity.URI.Host, "anonymous.invalid") {
+		// Who hides himself from the callee tells the proxy who he is (RFC 3325 §9.2, RFC 3323 §4.1.1.3).
+		if preferred, err := request.Addresses(r.Msg, "P-Preferred-Identity"); err == nil && len(preferred) > 0 {
+			identity = preferred[0]
+		}
+	}
 	realm, own := s.Domains.Canonical(identity.URI.Host)
 	if !own {
 		// Strangers reach nobody here except through a trunk.

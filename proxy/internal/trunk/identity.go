@@ -59,7 +59,10 @@ const (
 	headerPAI     = "P-Asserted-Identity"
 	headerRPID    = "Remote-Party-ID"
 	headerPrivacy = "Privacy"
-	anonymous     = `"Anonymous" <sip:anonymous@anonymous.invalid>`
+	// headerPreferred is what a user tells the first proxy alone.
+	headerPreferred = "P-Preferred-Identity"
+	nowhere         = "anonymous.invalid"
+	anonymous       = `"Anonymous" <sip:anonymous@anonymous.invalid>`
 )
 
 // stripIdentity takes out what only a trunk may assert (RFC 3325 §6).
@@ -167,15 +170,20 @@ func quoted(s string) string {
 }
 
 // outward presents the caller of a request to the trunk. Whoever sends it has proved who he is, as the auth step lets
-// nobody else through, so From is true; asserted says that the request comes from a trunk, whose identities are believed.
-func (k *trunk) outward(req *sip.Request, asserted bool) {
+// nobody else through, so From is true unless he hides there; user is his account. It is empty for trunks, whose identities
+// are believed.
+func (k *trunk) outward(req *sip.Request, user string) {
 	from, err := request.ParseAddress(request.Header(req, "From"))
 	if err != nil {
 		return
 	}
 	private := wantsPrivacy(req)
 	caller := from
-	if asserted {
+	if strings.EqualFold(from.URI.Host, nowhere) && user != "" {
+		name, domain, _ := strings.Cut(user, "@")
+		caller = request.Address{URI: sip.Uri{Scheme: "sip", User: name, Host: domain}}
+	}
+	if user == "" {
 		if list, err := request.Addresses(req, headerPAI); err == nil && len(list) > 0 {
 			caller = list[0]
 		}
@@ -188,7 +196,7 @@ func (k *trunk) outward(req *sip.Request, asserted bool) {
 		caller.URI.Host, caller.URI.Port = k.Identity.Domain, 0
 	}
 	stripIdentity(req)
-	removeAll(req, "P-Preferred-Identity") // is for the first proxy (RFC 3325 §9.2)
+	removeAll(req, headerPreferred)
 	if !private || k.Identity.Trusted {
 		k.assert(req, caller, private)
 	}
@@ -218,7 +226,7 @@ func (k *trunk) assert(req *sip.Request, caller request.Address, private bool) {
 func (k *trunk) writeFrom(req *sip.Request, from, caller request.Address, private bool) {
 	tag, _ := from.Param("tag")
 	was := from.URI.String()
-	hidden := strings.EqualFold(from.URI.Host, "anonymous.invalid") // the caller has made himself anonymous
+	hidden := strings.EqualFold(from.URI.Host, nowhere) // the caller has made himself anonymous
 	switch {
 	case hidden:
 		return

@@ -213,6 +213,9 @@ func (t *Trunks) Handle(_ context.Context, r *request.Request) (request.Verdict,
 	}
 	if from == nil {
 		stripIdentity(r.Msg)
+		if r.User != "" { // has heard who he is, and the callee need not (RFC 3325 §9.2)
+			removeAll(r.Msg, headerPreferred)
+		}
 	} else if !r.InDialog {
 		if r.Msg.Method == sip.INVITE && !from.rate.take(t.now()) {
 			return request.Done, tooFast(from.Name)
@@ -261,7 +264,7 @@ func (t *Trunks) Outgoing(_ context.Context, r *request.Request, b *request.Bran
 		return tooFast(to.Name)
 	}
 	if r.Trunk != "" || r.User != "" {
-		to.outward(b.Msg, r.Trunk != "")
+		to.outward(b.Msg, r.User)
 	}
 	return nil
 }

@@ -113,42 +113,42 @@ func TestIdentityTowardsTrunk(t *testing.T) {
 	for name, c := range map[string]struct {
 		k              trunk
 		in             []string
-		asserted       bool
+		user           string
 		from, pai, rid string
 	}{
 		"as it is": {
-			trunk{Config: Config{Identity: Identity{Asserted: true, Trusted: true}}}, []string{"From", "sip:al@h;tag=1"}, false,
+			trunk{Config: Config{Identity: Identity{Asserted: true, Trusted: true}}}, []string{"From", "sip:al@h;tag=1"}, "al@h",
 			"sip:al@h;tag=1", "<sip:al@h>", "",
 		},
 		"browser's own is not believed": {
 			trunk{Config: Config{Identity: Identity{Asserted: true, Trusted: true}}},
-			[]string{"From", `"A \"q\"" <sip:al@h>;tag=1`, "P-Asserted-Identity", "<sip:king@h>", "remote-party-id", "<sip:king@h>"}, false,
+			[]string{"From", `"A \"q\"" <sip:al@h>;tag=1`, "P-Asserted-Identity", "<sip:king@h>", "remote-party-id", "<sip:king@h>"}, "al@h",
 			`"A \"q\"" <sip:al@h>;tag=1`, `"A \"q\"" <sip:al@h>`, "",
 		},
 		"a trunk's is": {
 			trunk{Config: Config{Identity: Identity{Asserted: true, Trusted: true}, Rewrite: calling}},
-			[]string{"From", `<sip:x@h>;tag=1`, "P-Asserted-Identity", "<sip:030@h>, <tel:+4930>"}, true,
+			[]string{"From", `<sip:x@h>;tag=1`, "P-Asserted-Identity", "<sip:030@h>, <tel:+4930>"}, "",
 			`<sip:x@h>;tag=1`, `<sip:+4930@h>`, "",
 		},
 		"number, domain and From": {
 			trunk{Config: Config{Identity: Identity{RemoteParty: true, Trusted: true, Number: "7", Domain: "d", From: true}}},
-			[]string{"From", `Al <sip:al@h:5070;x=y>;tag=1`}, false, `"Al" <sip:7@d;x=y>;tag=1`, "", `"Al" <sip:7@d>;party=calling;screen=yes;privacy=off`,
+			[]string{"From", `Al <sip:al@h:5070;x=y>;tag=1`}, "al@h", `"Al" <sip:7@d;x=y>;tag=1`, "", `"Al" <sip:7@d>;party=calling;screen=yes;privacy=off`,
 		},
 		"private, to whom may know": {
 			trunk{Config: Config{Identity: Identity{Asserted: true, RemoteParty: true, Trusted: true}}},
-			[]string{"From", `<sip:al@h>;tag=1`, "Privacy", "id"}, false, `<sip:al@h>;tag=1`, "<sip:al@h>", `<sip:al@h>;party=calling;screen=yes;privacy=full`,
+			[]string{"From", `<sip:al@h>;tag=1`, "Privacy", "id"}, "al@h", `<sip:al@h>;tag=1`, "<sip:al@h>", `<sip:al@h>;party=calling;screen=yes;privacy=full`,
 		},
 		"private, to whom may not": {
 			trunk{Config: Config{Identity: Identity{Asserted: true, Number: "7"}}},
-			[]string{"From", `<sip:al@h>;tag=1`, "Privacy", "header; id"}, false, `"Anonymous" <sip:anonymous@anonymous.invalid>;tag=1`, "", "",
+			[]string{"From", `<sip:al@h>;tag=1`, "Privacy", "header; id"}, "al@h", `"Anonymous" <sip:anonymous@anonymous.invalid>;tag=1`, "", "",
 		},
 		"anonymous by himself": {
 			trunk{Config: Config{Identity: Identity{From: true, Number: "7", Asserted: true, Trusted: true}}},
-			[]string{"From", `<sip:a@anonymous.invalid>;tag=1`}, false, `<sip:a@anonymous.invalid>;tag=1`, "<sip:7@anonymous.invalid>", "",
+			[]string{"From", `<sip:a@anonymous.invalid>;tag=1`}, "al@h", `<sip:a@anonymous.invalid>;tag=1`, "<sip:7@h>", "",
 		},
 	} {
 		req := message(c.in...)
-		c.k.outward(req, c.asserted)
+		c.k.outward(req, c.user)
 		require.Equal(t, c.from, request.Header(req, "From"), name)
 		require.Equal(t, c.pai, request.Header(req, headerPAI), name)
 		require.Equal(t, c.rid, request.Header(req, headerRPID), name)
@@ -228,4 +228,21 @@ func TestCredentials(t *testing.T) {
 		_, _ = a.Answer(message(), challenged(401, fmt.Sprintf(`Digest realm="r%d", nonce="n", qop="auth"`, i)))
 	}
 	require.LessOrEqual(t, len(a.known), remembered)
+}
+
+// BenchmarkStep is what trunks cost a call that has nothing to do with them: the step, and the observer of INVITE and 200.
+func BenchmarkStep(b *testing.B) {
+	s := New(zap.NewNop())
+	req := message("From", "<sip:a@h>;tag=1", "To", "<sip:b@h>", "Call-ID", "c", "User-Agent", "x")
+	res := sip.NewResponse(200, "OK")
+	sip.CopyHeaders("From", req, res)
+	branch := &request.Branch{Msg: req}
+	b.ReportAllocs()
+	for b.Loop() {
+		r := &request.Request{Msg: req, Original: req, User: "a@h", Log: zap.NewNop()}
+		_, _ = s.Handle(b.Context(), r)
+		_ = s.Outgoing(b.Context(), r, branch)
+		_ = s.Incoming(b.Context(), r, branch, res)
+		s.Finished(b.Context(), r, branch, request.Outcome{Code: 200})
+	}
 }
