@@ -9,6 +9,7 @@ import (
 type Page struct {
 	browser *Browser
 	name    string
+	account map[string]any
 }
 
 // CallState is what a page knows about its present or last call.
@@ -47,11 +48,11 @@ func (b *Browser) OpenPage(name, library, user, server string, ring time.Duratio
 	if err := p.do("open", nil, nil); err != nil {
 		return nil, err
 	}
-	account := map[string]any{
+	p.account = map[string]any{
 		"library": library, "server": server, "uri": "sip:" + user + "@" + Domain,
 		"user": user, "password": Password, "ringSeconds": int(ring.Seconds()),
 	}
-	return p, p.do("register", account, nil)
+	return p, p.do("register", p.account, nil)
 }
 
 func (p *Page) do(name string, with, result any) error {
@@ -91,9 +92,14 @@ func (p *Page) Transfer(user string) error {
 	return p.do("transfer", map[string]any{"target": "sip:" + user + "@" + Domain}, nil)
 }
 
-// Reload does what the browser's button does: the connection closes and the page
-// starts anew. It has to be registered again.
-func (p *Page) Reload() error { return p.do("reload", nil, nil) }
+// Reload does what the browser's button does: the connection closes, the page
+// starts anew and registers again.
+func (p *Page) Reload() error {
+	if err := p.do("reload", nil, nil); err != nil {
+		return err
+	}
+	return p.do("register", p.account, nil)
+}
 
 // Digits sends DTMF as RTP telephone-events.
 func (p *Page) Digits(digits string) error {

@@ -26,6 +26,10 @@ func TestMission(t *testing.T) {
 			t.Run("a phone calls a browser", s.phoneCallsBrowser)
 			t.Run("a browser calls a phone", s.browserCallsPhone)
 			t.Run("a browser calls a browser", s.browserCallsBrowser)
+			if daemon == "mediad" {
+				t.Run("a browser calls baresip", s.browserCallsBaresip)
+				t.Run("pages reloaded and closed", s.pagesComeAndGo)
+			}
 		})
 	}
 }
@@ -152,6 +156,67 @@ func (s *site) browserCallsBrowser(t *testing.T) {
 	both()
 	must(t, s.other.Hangup())
 	until(t, s.page, "ended")
+	s.idle(t)
+}
+
+// browserCallsBaresip is a call with a phone that others have written.
+func (s *site) browserCallsBaresip(t *testing.T) {
+	s.reset(t)
+	recording := s.baresip(t)
+	must(t, s.page.Call(deskUser3))
+	until(t, s.page, "confirmed")
+	hear(t, pageEar{s.page}, phoneHz)
+	must(t, s.page.Hold())
+	hear(t, pageEar{s.page}, 0)
+	must(t, s.page.Unhold())
+	hear(t, pageEar{s.page}, phoneHz)
+	time.Sleep(time.Second) // for a second of the page's voice at the end
+	must(t, s.page.Hangup())
+	until(t, s.page, "ended")
+	if err := harness.Eventually(step, func() error {
+		sound, err := harness.ReadWAV(recording)
+		if err != nil {
+			return err
+		}
+		if f := sound.Last(0.8).Dominant(); f < browserHz-margin || f > browserHz+margin {
+			return fmt.Errorf("baresip has heard %v Hz in the end", f)
+		}
+		return nil
+	}); err != nil {
+		t.Error(err)
+	}
+	s.idle(t)
+}
+
+// pagesComeAndGo: a reloaded page takes its own place, and nobody waits for one that has gone.
+func (s *site) pagesComeAndGo(t *testing.T) {
+	s.reset(t)
+	for range 2 {
+		must(t, s.page.Reload())
+	}
+	if all := s.pbx.contacts(pageUser); len(all) != 1 {
+		t.Errorf("the SIP server has %v", all)
+	}
+	must(t, s.phoneA.CallFrom(deskUser, pageUser))
+	until(t, s.page, "incoming")
+	must(t, s.page.Answer())
+	must(t, s.phoneA.Until(step, "established"))
+	talk(t, s.page, s.phoneA)
+	must(t, s.phoneA.Hangup())
+	until(t, s.page, "ended")
+
+	must(t, s.other.Close())
+	if err := harness.Eventually(step, func() error {
+		if all := s.pbx.contacts(otherUser); len(all) > 0 {
+			return fmt.Errorf("the SIP server still has %v", all)
+		}
+		return nil
+	}); err != nil {
+		t.Error(err)
+	}
+	must(t, s.phoneA.Reset())
+	must(t, s.phoneA.CallFrom(deskUser, otherUser))
+	must(t, s.phoneA.Until(2*time.Second, "ended")) // 404 of the SIP server, at once
 	s.idle(t)
 }
 

@@ -23,6 +23,7 @@ const (
 	otherUser = "bob"   // another one
 	deskUser  = "601"   // a phone in the office
 	deskUser2 = "602"
+	deskUser3 = "603" // baresip
 )
 
 const (
@@ -39,6 +40,7 @@ type site struct {
 	media        *harness.Process
 	mediaAtStart []int // ports that are not for media
 	proxy        *harness.Process
+	pbx          *pbx
 	phoneA       *harness.Phone
 	phoneB       *harness.Phone
 	page, other  *harness.Page
@@ -69,7 +71,7 @@ func newSite(t *testing.T, built map[string]string, daemon string) *site {
 		must(t, os.MkdirAll(dir, 0o755))
 	}
 	s := &site{topology: build(t), dir: dir, programs: built}
-	startPBX(t, dir, pbxAddress)
+	s.pbx = startPBX(t, dir, pbxAddress)
 	s.startBorder(t, daemon)
 	s.phoneA = s.desk(t, "phoneA", deskA, deskUser)
 	s.phoneB = s.desk(t, "phoneB", deskB, deskUser2)
@@ -125,7 +127,7 @@ func startPBX(t *testing.T, dir, address string) *pbx {
 		t.Fatalf("%v: %s", err, out)
 	}
 	rows := "id(int,auto) username(string) domain(string) password(string) ha1(string) ha1b(string)\n"
-	for i, user := range []string{pageUser, otherUser, deskUser, deskUser2} {
+	for i, user := range []string{pageUser, otherUser, deskUser, deskUser2, deskUser3} {
 		rows += fmt.Sprintf("%d:%s:%s:%s:-:-\n", i+1, user, harness.Domain, harness.Password)
 	}
 	must(t, os.WriteFile(filepath.Join(tables, "subscriber"), []byte(rows), 0o600))
@@ -244,6 +246,45 @@ func (s *site) browser(t *testing.T, where *harness.Namespace, name, user, libra
 		t.Fatalf("%v\n%s", err, s.proxy.Tail(3000))
 	}
 	return page
+}
+
+// baresipConfig has, in order: host, recording.
+const baresipConfig = `sip_listen %[1]s:5060
+audio_player aufile,%[2]s
+audio_source ausine,440
+audio_alert nil,nil
+ausrc_srate 48000
+ausrc_channels 1
+auplay_srate 8000
+auplay_channels 1
+module_path /usr/lib/baresip/modules
+module g711.so
+module ausine.so
+module aufile.so
+module_tmp uuid.so
+module_tmp account.so
+module_app menu.so
+rtp_ports 20000-20100
+`
+
+// baresip starts one that answers every call, plays 440 Hz and records what it hears.
+func (s *site) baresip(t *testing.T) (recording string) {
+	t.Helper()
+	dir := filepath.Join(s.dir, "baresip")
+	must(t, os.MkdirAll(dir, 0o755))
+	recording = filepath.Join(dir, "heard.wav")
+	must(t, os.WriteFile(filepath.Join(dir, "config"), fmt.Appendf(nil, baresipConfig, deskC, recording), 0o600))
+	account := fmt.Sprintf("<sip:%s@%s>;auth_user=%[1]s;auth_pass=%[3]s;outbound=\"sip:%[4]s\";regint=300;answermode=auto\n",
+		deskUser3, harness.Domain, harness.Password, pbxAddress)
+	must(t, os.WriteFile(filepath.Join(dir, "accounts"), []byte(account), 0o600))
+	p, err := harness.Start(harness.Spec{Name: "baresip", Path: "baresip", Dir: dir, Args: []string{"-f", dir, "-4"}})
+	must(t, keep(t, p, err).Ready(func() error {
+		if len(s.pbx.contacts(deskUser3)) == 0 {
+			return fmt.Errorf("not registered")
+		}
+		return nil
+	}))
+	return recording
 }
 
 // idle waits until the media daemon has neither call nor port.

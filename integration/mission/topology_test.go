@@ -18,13 +18,14 @@ import (
 //
 //	page 10.10.1.2 ── natA 198.51.100.2 ── 198.51.100.1 ┐                  ┌ 10.0.0.251 Kamailio
 //	                                             border 192.0.2.1 ── 10.0.0.1
-//	page 10.10.2.2 ── natB 203.0.113.2  ── 203.0.113.1  ┘                  └ 10.0.0.11 and .12 phones
+//	page 10.10.2.2 ── natB 203.0.113.2  ── 203.0.113.1  ┘                  └ 10.0.0.11 to .13 phones
 const (
 	public  = "192.0.2.1"
 	private = "10.0.0.1"
 	server  = "10.0.0.251"
 	deskA   = "10.0.0.11"
 	deskB   = "10.0.0.12"
+	deskC   = "10.0.0.13"
 )
 
 func TestMain(m *testing.M) {
@@ -71,7 +72,7 @@ func build(t *testing.T) topology {
 	top := topology{border: namespace(t, "border", public)}
 	// Moved, a namespace's end takes the pair with it.
 	ip(t, "link", "add", "office", "type", "veth", "peer", "name", "priv", "netns", top.border.Name())
-	for _, host := range []string{server, deskA, deskB} {
+	for _, host := range []string{server, deskA, deskB, deskC} {
 		ip(t, "addr", "add", host+"/24", "dev", "office")
 	}
 	ip(t, "link", "set", "office", "up")
