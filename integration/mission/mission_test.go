@@ -159,32 +159,16 @@ func (s *site) browserCallsBrowser(t *testing.T) {
 	s.idle(t)
 }
 
-// browserCallsBaresip is a call with a phone that others have written.
+// browserCallsBaresip is a call with a phone that others have written: the page hears its own voice, which baresip has
+// heard and says again.
 func (s *site) browserCallsBaresip(t *testing.T) {
 	s.reset(t)
-	recording := s.baresip(t)
+	s.baresip(t)
 	must(t, s.page.Call(deskUser3))
 	until(t, s.page, "confirmed")
-	hear(t, pageEar{s.page}, phoneHz)
-	must(t, s.page.Hold())
-	hear(t, pageEar{s.page}, 0)
-	must(t, s.page.Unhold())
-	hear(t, pageEar{s.page}, phoneHz)
-	time.Sleep(time.Second) // for a second of the page's voice at the end
+	hear(t, pageEar{s.page}, browserHz)
 	must(t, s.page.Hangup())
 	until(t, s.page, "ended")
-	if err := harness.Eventually(step, func() error {
-		sound, err := harness.ReadWAV(recording)
-		if err != nil {
-			return err
-		}
-		if f := sound.Last(0.8).Dominant(); f < browserHz-margin || f > browserHz+margin {
-			return fmt.Errorf("baresip has heard %v Hz in the end", f)
-		}
-		return nil
-	}); err != nil {
-		t.Error(err)
-	}
 	s.idle(t)
 }
 
