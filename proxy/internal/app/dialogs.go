@@ -5,7 +5,6 @@ import (
 	"errors"
 	"time"
 
-	ng "github.com/tandem-sbc/tandem/ng-protocol"
 	"github.com/tandem-sbc/tandem/pkg/conf"
 	"github.com/tandem-sbc/tandem/proxy/internal/chain"
 	"github.com/tandem-sbc/tandem/proxy/internal/dialog"
@@ -71,9 +70,9 @@ var errNodeDown = errors.New("a media node is down")
 
 // mediaKnows asks the media daemons for a call.
 func (a *App) mediaKnows(ctx context.Context, callID string) (bool, error) {
-	_, err := a.media.Query(ctx, &ng.Request{CallID: callID})
-	if !errors.Is(err, ng.ReasonUnknownCallID) && !errors.Is(err, ng.ReasonUnknownCall) {
-		return err == nil, err
+	known, err := a.media.Knows(ctx, callID) // else its node has begun anew, and the call moves
+	if known || err != nil {
+		return known, err
 	}
 	for _, n := range a.media.Nodes() {
 		if !n.Up() {
