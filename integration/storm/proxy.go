@@ -68,6 +68,7 @@ users:
 %sstorage: {path: %q}
 tls: %s
 limits: {connections: 200000}
+dialogs: {grace: 1m}
 log: {level: warn}
 %s
 `, p.sip, p.wss, domain, accounts.String(), filepath.Join(dir, "proxy.db"), secure, extra)

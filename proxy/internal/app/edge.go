@@ -37,7 +37,7 @@ func (a *App) openEdge(context.Context) (err error) {
 			BadToken: func(addr netip.Addr) { a.guard.bans.Note(addr, ban.LoginFailed) },
 			Faulty:   func(conn request.Connection) { a.guard.blame(conn, ban.Malformed) },
 		}
-		if len(l.ProxyProtocol.From) > 0 {
+		if e.Transport != request.UDP {
 			e.ProxyFrom = a.guard.proxyFrom(l.Name)
 		}
 		if e.Transport.WebSocket() {

@@ -128,6 +128,11 @@ func (s *Store) Configure(c Config) error {
 	defer s.mu.Unlock()
 	s.config, s.pairs, s.local, s.asked = c, pairs, local, s.now()
 	s.publish()
+	for _, w := range s.files {
+		if err := w.load(); err != nil {
+			s.log.Error("certificate not read again, the old one stays", zap.Error(err))
+		}
+	}
 	return nil
 }
 
