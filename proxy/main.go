@@ -18,6 +18,10 @@ import (
 const usage = `usage:
   proxy [-config FILE]   run with the configuration FILE (default proxy.yaml)
   proxy check FILE       check FILE and start nothing
+  proxy explain FILE FROM[@LISTENER] < REQUEST
+                         ask the proxy that runs with FILE (by its admin.address)
+                         what it would do with a request from the address and
+                         port FROM
   proxy user set|delete FILE USER@DOMAIN
                          change an account in the store of FILE; the password
                          is read from standard input
@@ -58,6 +62,11 @@ func command(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 			}
 			fmt.Fprintf(stdout, "%s: good\n", args[1])
 			return nil
+		case "explain":
+			if len(args) != 3 {
+				return errUsage
+			}
+			return app.AskToExplain(ctx, args[1], args[2], stdin, stdout)
 		case "user":
 			if len(args) != 4 {
 				return errUsage
@@ -71,9 +80,8 @@ func command(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 	if err := flags.Parse(args); err != nil || flags.NArg() > 0 {
 		return errUsage
 	}
-	s, err := app.Load(*file)
-	if err != nil {
-		return err
-	}
-	return app.Run(ctx, s, stderr)
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	return app.Run(ctx, *file, hangups, stderr)
 }

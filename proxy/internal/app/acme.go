@@ -10,7 +10,7 @@ import (
 
 // openACME begins to obtain the configured certificate. Until it is there that of the local CA is served.
 func (a *App) openACME() error {
-	s := a.settings.TLS.ACME
+	s := a.settings.Load().TLS.ACME
 	if s.Directory == "" {
 		return nil
 	}

@@ -8,14 +8,17 @@ import (
 	"io"
 	"net/http"
 	"net/netip"
+	"os"
+	"sync"
+	"sync/atomic"
 
 	"go.uber.org/zap"
 
 	"github.com/tandem-sbc/tandem/ng-protocol/ngclient"
 	"github.com/tandem-sbc/tandem/pkg/telemetry"
 	"github.com/tandem-sbc/tandem/proxy/internal/acme"
+	"github.com/tandem-sbc/tandem/proxy/internal/admin"
 	"github.com/tandem-sbc/tandem/proxy/internal/auth"
-	"github.com/tandem-sbc/tandem/proxy/internal/ban"
 	"github.com/tandem-sbc/tandem/proxy/internal/bridge"
 	"github.com/tandem-sbc/tandem/proxy/internal/certificate"
 	"github.com/tandem-sbc/tandem/proxy/internal/chain"
@@ -23,11 +26,13 @@ import (
 	"github.com/tandem-sbc/tandem/proxy/internal/edge"
 	"github.com/tandem-sbc/tandem/proxy/internal/forward"
 	"github.com/tandem-sbc/tandem/proxy/internal/location"
+	"github.com/tandem-sbc/tandem/proxy/internal/registrar"
 	"github.com/tandem-sbc/tandem/proxy/internal/request"
 	"github.com/tandem-sbc/tandem/proxy/internal/route"
 	"github.com/tandem-sbc/tandem/proxy/internal/screen"
 	"github.com/tandem-sbc/tandem/proxy/internal/settings"
 	"github.com/tandem-sbc/tandem/proxy/internal/store/sqlite"
+	"github.com/tandem-sbc/tandem/proxy/internal/topology"
 	"github.com/tandem-sbc/tandem/proxy/internal/transaction"
 	"github.com/tandem-sbc/tandem/proxy/internal/trunk"
 	"github.com/tandem-sbc/tandem/proxy/internal/uac"
@@ -40,9 +45,13 @@ const usedNonces = 100_000
 
 // App is a running proxy.
 type App struct {
-	settings *settings.Settings
+	file     string // of the configuration; "" = it cannot be read again
+	settings atomic.Pointer[settings.Settings]
 	log      *zap.Logger
 	closers  []func() error // in the order of building
+
+	reloading sync.Mutex
+	keys      keys
 
 	db     *sqlite.DB
 	guard  *guard
@@ -56,18 +65,34 @@ type App struct {
 	layer  *transaction.Layer
 	keeper *dialog.Keeper
 	trunks *trunk.Trunks
+
+	// Steps that go by a policy.
+	gate      *screen.Gate
+	screen    *screen.Step
+	hiding    *topology.Hiding
+	auth      *auth.Step
+	registrar *registrar.Step
+	route     *route.Step
+
+	counter *counter
+	admin   *admin.Server // nil if there is no interface for operators
 }
 
 // Start builds and starts a proxy. On error nothing is left running.
-func Start(ctx context.Context, s *settings.Settings, log *zap.Logger) (_ *App, err error) {
-	a := &App{settings: s, log: log, guard: newGuard(s, log), tokens: &tokens{}}
+func Start(ctx context.Context, s *settings.Settings, log *zap.Logger) (*App, error) {
+	return start(ctx, s, "", log)
+}
+
+func start(ctx context.Context, s *settings.Settings, file string, log *zap.Logger) (_ *App, err error) {
+	a := &App{file: file, log: log, guard: newGuard(s, log), tokens: &tokens{}}
+	a.settings.Store(s)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.Close())
 		}
 	}()
 	for _, step := range []func(context.Context) error{
-		a.openStore, a.openTokens, a.openCertificates, a.openEdge, a.openMedia, a.openTable, a.openChain, a.openEvents,
+		a.openStore, a.openTokens, a.openCertificates, a.openEdge, a.openMedia, a.openTable, a.openPolicy, a.openEvents, a.openAdmin,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, err
@@ -95,7 +120,7 @@ func (a *App) onClose(f func()) {
 }
 
 func (a *App) openStore(ctx context.Context) (err error) {
-	if a.db, err = sqlite.Open(ctx, a.settings.Storage.Path); err != nil {
+	if a.db, err = sqlite.Open(ctx, a.settings.Load().Storage.Path); err != nil {
 		return err
 	}
 	a.closers = append(a.closers, a.db.Close)
@@ -103,9 +128,9 @@ func (a *App) openStore(ctx context.Context) (err error) {
 }
 
 // names are the names and addresses that peers may call the proxy by.
-func (a *App) names() []string {
-	names := append([]string(nil), a.settings.Domains...)
-	for _, l := range a.settings.Listeners {
+func names(s *settings.Settings) []string {
+	names := append([]string(nil), s.Domains...)
+	for _, l := range s.Listeners {
 		if l.Advertised.Host != "" {
 			names = append(names, l.Advertised.Host)
 		}
@@ -118,7 +143,7 @@ func (a *App) names() []string {
 
 // pages is what WebSocket listeners serve to a browser besides SIP.
 func (a *App) pages() http.Handler {
-	s := a.settings
+	s := a.settings.Load()
 	if !s.Web.Phone {
 		return nil
 	}
@@ -152,61 +177,46 @@ func (a *App) openTable(ctx context.Context) error {
 	return nil
 }
 
-func (a *App) openChain(ctx context.Context) error {
-	s := a.settings
-	nonceKey, err := a.db.Key(ctx, "nonce")
+// openPolicy makes what the policy of the steps is compiled with, and compiles it.
+func (a *App) openPolicy(ctx context.Context) (err error) {
+	if a.keys.nonce, err = a.db.Key(ctx, "nonce"); err != nil {
+		return err
+	}
+	if a.keys.topology, err = a.db.Key(ctx, "topology"); err != nil {
+		return err
+	}
+	a.trunks = trunk.New(a.log.Named("trunk"))
+	p, err := a.compile(a.settings.Load())
 	if err != nil {
 		return err
 	}
-	domains := settings.NewDomains(s.Domains, a.names()...)
-	accounts := a.accounts()
-	trunks := trunksOf(s)
-	screening := screen.Config{
-		Rate: s.Limits.RequestsPerSecond, Burst: float64(s.Limits.Burst), Owns: a.edge.Owns,
-		Trusted: func(conn request.Connection) bool { return trusted(trunks, conn) },
-		Agents:  agents(s),
-		Scanner: func(conn request.Connection) { a.guard.blame(conn, ban.Scanner) },
+	if err := a.trunks.Configure(p.trunks); err != nil {
+		return err
 	}
-	a.layer = transaction.New(transaction.Timers{}, transaction.Limits{Transactions: s.Limits.Transactions}, a.edge,
-		screen.NewGate(screening, a.log), a.log)
+	a.hiding = topology.New(a.edge)
+	if err := a.hiding.Configure(hidingOf(p.settings, a.keys.topology)); err != nil {
+		return err
+	}
+	a.gate = screen.NewGate(p.screen, a.log)
+	a.screen = screen.NewStep(p.screen)
+	a.auth = auth.New(p.auth)
+	a.route = route.New(p.route)
+	return a.openChain(ctx, p)
+}
+
+// openChain starts the way of a request.
+func (a *App) openChain(ctx context.Context, p *policy) (err error) {
+	s := p.settings
+	a.layer = transaction.New(transaction.Timers{}, transaction.Limits{Transactions: s.Limits.Transactions}, a.edge, a.gate, a.log)
 	var c *chain.Chain
 	if a.keeper, err = a.newKeeper(ctx, func() *chain.Chain { return c }); err != nil {
 		return err
 	}
-	send := func(ctx context.Context, r *request.Request) { c.Resume(ctx, r) }
-	a.trunks = trunk.New(a.log.Named("trunk"))
-	if err := a.trunks.Configure(trunkConfigs(s, trunks)); err != nil {
-		return err
-	}
-	register := a.newRegistrar(registrarPolicy(s, domains, a.trunks), accounts, send)
-	authentication := auth.Config{
-		Accounts: accounts, Domains: domains, Trunks: trunks, Key: nonceKey, Nonces: usedNonces,
-		Algorithms: s.Auth.Algorithms,
-		Tokens:     a.tokens, Ephemeral: a.tokens,
-		Failed: func(conn request.Connection) { a.guard.blame(conn, ban.LoginFailed) },
-	}
-	if s.Registrar.Upstream != "" {
-		authentication.Registered = register.Registered
-	}
-	hiding, err := a.newHiding(ctx)
-	if err != nil {
-		return err
-	}
+	a.registrar = a.newRegistrar(p.registrar, p.accounts, func(ctx context.Context, r *request.Request) { c.Resume(ctx, r) })
 	resolver := newResolver(s)
 	steps := chain.Steps{
-		Reveal:    hiding.Reveal(),
-		Hide:      hiding.Hide(),
-		Refused:   a.guard.refused,
-		Screen:    screen.NewStep(screening),
-		Dialog:    a.keeper,
-		Auth:      auth.New(authentication),
-		Registrar: register,
-		Trunks:    a.trunks,
-		Route: route.New(route.Config{
-			Table: a.table, Domains: domains, Users: existing{accounts}, Connections: a.edge, Rules: rulesOf(s),
-			Trunks:   a.trunks,
-			Upstream: upstreamTargets(s, a.trunks),
-		}),
+		Reveal: a.hiding.Reveal(), Hide: a.hiding.Hide(), Refused: a.guard.refused, Screen: a.screen, Dialog: a.keeper, Auth: a.auth,
+		Registrar: a.registrar, Trunks: a.trunks, Route: a.route,
 		Forward: forward.New(forward.Config{Challenges: a.trunks}, a.layer, a.edge, resolver),
 	}
 	if a.bridge != nil {
@@ -214,9 +224,10 @@ func (a *App) openChain(ctx context.Context) error {
 	}
 	c = chain.New(steps)
 	a.serveMedia()
-	a.layer.Start(c, func(conn request.Connection) {
+	a.counter = newCounter(c)
+	a.layer.Start(a.counter, func(conn request.Connection) {
 		a.table.ConnectionClosed(string(conn.ID()))
-		register.ConnectionClosed(conn.ID())
+		a.registrar.ConnectionClosed(conn.ID())
 		a.keeper.Lost(conn)
 	})
 	// No more messages come in before the calls' work ends, and that ends
@@ -235,8 +246,13 @@ func (a *App) openChain(ctx context.Context) error {
 	return nil
 }
 
-// Run starts a proxy and stops it when ctx ends.
-func Run(ctx context.Context, s *settings.Settings, output io.Writer) error {
+// Run starts a proxy with the configuration in a file, and stops it when ctx ends. With each of hangups the file is read again; so it is
+// when an operator asks.
+func Run(ctx context.Context, file string, hangups <-chan os.Signal, output io.Writer) error {
+	s, err := Load(file)
+	if err != nil {
+		return err
+	}
 	level, err := telemetry.ParseLevel(s.Log.Level)
 	if err != nil {
 		return err
@@ -249,11 +265,19 @@ func Run(ctx context.Context, s *settings.Settings, output io.Writer) error {
 	p := newPace()
 	p.start()
 	defer p.close()
-	a, err := Start(ctx, s, log)
+	a, err := start(ctx, s, file, log)
 	if err != nil {
 		return err
 	}
-	<-ctx.Done()
-	log.Info("proxy stops")
-	return a.Close()
+	for {
+		select {
+		case <-ctx.Done():
+			log.Info("proxy stops")
+			return a.Close()
+		case <-hangups:
+			if err := a.reread(ctx); err != nil {
+				log.Error("configuration not taken into use, nothing has changed", zap.Error(err))
+			}
+		}
+	}
 }

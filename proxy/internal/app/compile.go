@@ -52,9 +52,9 @@ func compileProfiles(s *settings.Settings) (map[string]*bridge.Profile, error) {
 }
 
 // accounts are those of the configuration, then those of the store.
-func (a *App) accounts() auth.Accounts {
+func (a *App) accounts(s *settings.Settings) auth.Accounts {
 	listed := auth.Listed{}
-	for _, u := range a.settings.Users {
+	for _, u := range s.Users {
 		account := auth.Account{MD5: u.HA1.MD5.Reveal(), SHA256: u.HA1.SHA256.Reveal()}
 		if u.Password != "" {
 			account = auth.NewAccount(u.Name, settings.Realm(u.Domain), u.Password.Reveal())

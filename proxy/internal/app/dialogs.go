@@ -40,12 +40,13 @@ func dialogPolicy(s *settings.Settings) dialog.Config {
 
 // newKeeper makes the keeper of dialogs; behind is the chain that takes the requests it makes.
 func (a *App) newKeeper(ctx context.Context, behind func() *chain.Chain) (*dialog.Keeper, error) {
-	cfg := dialogPolicy(a.settings)
+	s := a.settings.Load()
+	cfg := dialogPolicy(s)
 	var err error
 	if cfg.Key, err = a.db.Key(ctx, "record-route"); err != nil {
 		return nil, err
 	}
-	if a.settings.Dialogs.Store == settings.StoreSQLite && a.settings.Storage.Path != sqlite.Memory {
+	if s.Dialogs.Store == settings.StoreSQLite && s.Storage.Path != sqlite.Memory {
 		cfg.Store = a.db
 	}
 	cfg.Device = func(id request.ConnectionID) request.Device {

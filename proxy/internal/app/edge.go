@@ -21,7 +21,7 @@ import (
 )
 
 func (a *App) openEdge(context.Context) (err error) {
-	s := a.settings
+	s := a.settings.Load()
 	listeners := make([]edge.Listener, 0, len(s.Listeners))
 	pages := a.pages()
 	for _, l := range s.Listeners {
@@ -80,7 +80,7 @@ func (a *App) secure(e *edge.Listener, l settings.Listener) (err error) {
 // openCertificates loads what the secure listeners serve.
 func (a *App) openCertificates(context.Context) (err error) {
 	secure := false
-	for _, l := range a.settings.Listeners {
+	for _, l := range a.settings.Load().Listeners {
 		secure = secure || request.Transport(l.Transport).Secure()
 	}
 	if !secure {
@@ -89,7 +89,7 @@ func (a *App) openCertificates(context.Context) (err error) {
 	if err := a.openACME(); err != nil {
 		return err
 	}
-	if a.certs, err = certificate.New(a.certificates(a.settings), a.log.Named("certificate")); err != nil {
+	if a.certs, err = certificate.New(a.certificates(a.settings.Load()), a.log.Named("certificate")); err != nil {
 		return err
 	}
 	a.onClose(a.certs.Close)
@@ -109,7 +109,7 @@ func (a *App) certificates(s *settings.Settings) certificate.Config {
 		return c
 	}
 	c.Local = func() (tls.Certificate, error) {
-		result, err := localca.Ensure(localca.Config{Dir: s.TLS.LocalCA, Names: a.names()})
+		result, err := localca.Ensure(localca.Config{Dir: s.TLS.LocalCA, Names: names(s)})
 		if err != nil {
 			return tls.Certificate{}, err
 		}
@@ -131,8 +131,9 @@ func (a *App) dialling() (func(request.Hop) *tls.Config, error) {
 		make func(string) *tls.Config
 	}
 	var trunks []trunk
-	for i := range a.settings.Trunks {
-		t := &a.settings.Trunks[i]
+	s := a.settings.Load()
+	for i := range s.Trunks {
+		t := &s.Trunks[i]
 		if t.TLS == (settings.TrunkTLS{}) {
 			continue
 		}

@@ -36,12 +36,12 @@ func mediaPolicy(s *settings.Settings) (bridge.Policy, error) {
 }
 
 func (a *App) openMedia(context.Context) error {
-	m := a.settings.Media
+	m := a.settings.Load().Media
 	if len(m.Nodes) == 0 {
 		a.log.Warn("no media nodes: SDP goes through as it is")
 		return nil
 	}
-	policy, err := mediaPolicy(a.settings)
+	policy, err := mediaPolicy(a.settings.Load())
 	if err != nil {
 		return err
 	}
@@ -81,7 +81,7 @@ const maxEvent = 16 << 10
 
 // openEvents listens for the nodes' reports of telephone events.
 func (a *App) openEvents(context.Context) error {
-	e := a.settings.Media.Events
+	e := a.settings.Load().Media.Events
 	if a.bridge == nil || e.IsZero() {
 		return nil
 	}
@@ -112,22 +112,6 @@ func (a *App) openEvents(context.Context) error {
 		<-done
 		return err
 	})
-	return nil
-}
-
-// reloadMedia takes nodes, profiles and bounds of other settings; calls go on.
-func (a *App) reloadMedia(s *settings.Settings) error {
-	if a.bridge == nil {
-		return nil
-	}
-	policy, err := mediaPolicy(s)
-	if err != nil {
-		return err
-	}
-	if err := a.media.SetNodes(nodesOf(s.Media)); err != nil {
-		return err
-	}
-	a.bridge.Configure(policy)
 	return nil
 }
 

@@ -112,7 +112,7 @@ tls: {local_ca: %q}
 	require.NoError(s.t, os.WriteFile(file, []byte(text), 0o600))
 	settings, err := Load(file)
 	require.NoError(s.t, err)
-	s.app, err = Start(s.t.Context(), settings, zaptest.NewLogger(s.t, zaptest.Level(zap.ErrorLevel)))
+	s.app, err = start(s.t.Context(), settings, file, zaptest.NewLogger(s.t, zaptest.Level(zap.ErrorLevel)))
 	require.NoError(s.t, err)
 }
 

@@ -43,7 +43,7 @@ func registrarPolicy(s *settings.Settings, domains *settings.Domains, trunks *tr
 func (a *App) newRegistrar(p registrar.Policy, accounts auth.Accounts, send func(context.Context, *request.Request)) *registrar.Step {
 	step := registrar.New(registrar.Config{
 		Policy: p, Table: a.table, Moved: a.keeper.Move,
-		Way: registrar.Way{Send: send, Post: a.layer, Authorize: authorizer(accounts), Grace: time.Duration(a.settings.Dialogs.Grace), Log: a.log.Named("registrar")},
+		Way: registrar.Way{Send: send, Post: a.layer, Authorize: authorizer(accounts), Grace: time.Duration(a.settings.Load().Dialogs.Grace), Log: a.log.Named("registrar")},
 	})
 	a.table.OnLost(step.Lost)
 	a.onClose(step.Close)

@@ -156,4 +156,4 @@ func (t *tokens) handshake(r *http.Request) (request.Proof, error) {
 	return request.Proof{}, last
 }
 
-func (a *App) openTokens(context.Context) error { return a.tokens.configure(a.settings) }
+func (a *App) openTokens(context.Context) error { return a.tokens.configure(a.settings.Load()) }

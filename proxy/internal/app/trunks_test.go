@@ -314,7 +314,7 @@ trunks:
 
 	// A target that comes back is used again.
 	back := s.udpAt("back", "127.0.0.9:0")
-	configs := trunkConfigs(s.app.settings, trunksOf(s.app.settings))
+	configs := trunkConfigs(s.app.settings.Load(), trunksOf(s.app.settings.Load()))
 	require.NoError(t, request.ParseURI("sip:"+back.host, &configs[0].Targets[1].URI))
 	configs[0].Registrations = nil
 	require.NoError(t, s.app.trunks.Configure(configs))

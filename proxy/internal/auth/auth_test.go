@@ -211,7 +211,9 @@ func TestUsers(t *testing.T) {
 
 func TestAlgorithmsThatAreNotOffered(t *testing.T) {
 	s := newStep()
-	s.Algorithms = []string{SHA256}
+	fewer := s.current.Load().Config
+	fewer.Algorithms = []string{SHA256}
+	s.Configure(fewer)
 	r, out := newRequest(t, "REGISTER", "sip:alice@example.org", "")
 	_, err := s.Handle(t.Context(), r)
 	require.NoError(t, err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 
 	"github.com/emiago/sipgo/sip"
 	"github.com/tandem-sbc/tandem/proxy/internal/request"
@@ -51,17 +52,29 @@ type Config struct {
 }
 
 // Step authenticates requests.
-type Step struct {
+type Step struct{ current atomic.Pointer[rules] }
+
+// rules are one configuration at work; the nonces outlive it.
+type rules struct {
 	Config
 	nonces *nonces
 }
 
 // New returns the step.
 func New(c Config) *Step {
+	s := new(Step)
+	s.use(c, newNonces(c.Key, c.Nonces))
+	return s
+}
+
+// Configure makes the step go by another configuration from the next request on, but for Key and Nonces: what was handed out stays good.
+func (s *Step) Configure(c Config) { s.use(c, s.current.Load().nonces) }
+
+func (s *Step) use(c Config, n *nonces) {
 	if c.Algorithms == nil {
 		c.Algorithms = []string{SHA256, MD5}
 	}
-	return &Step{Config: c, nonces: newNonces(c.Key, c.Nonces)}
+	s.current.Store(&rules{Config: c, nonces: n})
 }
 
 // realmKind is how one kind of server challenges (RFC 3261 §22.1).
@@ -82,6 +95,10 @@ var (
 // In-dialog requests that have their targets already belong to a call that was
 // let through when it began.
 func (s *Step) Handle(ctx context.Context, r *request.Request) (request.Verdict, error) {
+	return s.current.Load().handle(ctx, r)
+}
+
+func (s *rules) handle(ctx context.Context, r *request.Request) (request.Verdict, error) {
 	if r.InDialog && len(r.Targets) > 0 {
 		return request.Continue, nil
 	}
@@ -102,7 +119,7 @@ func (s *Step) Handle(ctx context.Context, r *request.Request) (request.Verdict,
 	return s.user(ctx, r)
 }
 
-func (s *Step) user(ctx context.Context, r *request.Request) (request.Verdict, error) {
+func (s *rules) user(ctx context.Context, r *request.Request) (request.Verdict, error) {
 	kind := realmKind{407, "Proxy Authentication Required", "Proxy-Authenticate", "Proxy-Authorization"}
 	header := "From"
 	if r.Msg.Method == sip.REGISTER {
@@ -177,7 +194,7 @@ func (s *Step) user(ctx context.Context, r *request.Request) (request.Verdict, e
 
 // foreign is for users of an upstream registrar, which asks for their passwords itself: REGISTER goes to it, and who has
 // registered is known by the connection. Credentials travel on to it.
-func (s *Step) foreign(r *request.Request, user, domain string) (request.Verdict, error) {
+func (s *rules) foreign(r *request.Request, user, domain string) (request.Verdict, error) {
 	if r.Msg.Method == sip.REGISTER {
 		return request.Continue, nil
 	}
@@ -198,7 +215,7 @@ func removeAll(msg *sip.Request, name string) []sip.Header {
 }
 
 // find returns the credentials for realm and the header that holds them.
-func (s *Step) find(msg *sip.Request, name, realm string) (credentials, sip.Header, error) {
+func (s *rules) find(msg *sip.Request, name, realm string) (credentials, sip.Header, error) {
 	for _, h := range msg.GetHeaders(name) {
 		c, digest, err := parseCredentials(h.Value())
 		if err != nil {
@@ -212,7 +229,7 @@ func (s *Step) find(msg *sip.Request, name, realm string) (credentials, sip.Head
 }
 
 // challenge answers with a challenge by each algorithm.
-func (s *Step) challenge(r *request.Request, kind realmKind, realm string, stale bool) error {
+func (s *rules) challenge(r *request.Request, kind realmKind, realm string, stale bool) error {
 	nonce := s.nonces.issue(realm, r.Source.Addr())
 	headers := make([]sip.Header, 0, len(s.Algorithms)+1)
 	for _, algorithm := range s.Algorithms {

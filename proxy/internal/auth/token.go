@@ -35,7 +35,7 @@ var (
 
 // byToken finds out the user by what the connection's handshake has proved, or by a bearer token in the request. proved is
 // false when there is neither.
-func (s *Step) byToken(r *request.Request, kind realmKind, realm string) (user string, proved bool, err error) {
+func (s *rules) byToken(r *request.Request, kind realmKind, realm string) (user string, proved bool, err error) {
 	if proof, ok := request.ProofOf(r.Conn); ok && time.Now().Before(proof.Until) {
 		user, domain, _ := strings.Cut(proof.User, "@")
 		if domain != realm {
@@ -73,7 +73,7 @@ func (s *Step) byToken(r *request.Request, kind realmKind, realm string) (user s
 }
 
 // proved ends the step for a user known by a token.
-func (s *Step) proved(r *request.Request, user, claimed, realm string, err error) (request.Verdict, error) {
+func (s *rules) proved(r *request.Request, user, claimed, realm string, err error) (request.Verdict, error) {
 	switch {
 	case err != nil:
 		return request.Done, err
@@ -91,7 +91,7 @@ func Bearer(value string) (token string, ok bool) {
 }
 
 // bearer adds the challenge for tokens, where it can say who gives them out.
-func (s *Step) bearer(kind realmKind, headers []sip.Header) []sip.Header {
+func (s *rules) bearer(kind realmKind, headers []sip.Header) []sip.Header {
 	if s.Tokens == nil || s.Tokens.Server() == "" {
 		return headers
 	}
@@ -99,7 +99,7 @@ func (s *Step) bearer(kind realmKind, headers []sip.Header) []sip.Header {
 }
 
 // match finds the account that digest credentials were made with.
-func (s *Step) match(ctx context.Context, c *credentials, realm, method string) (user string, expired, ok bool, err error) {
+func (s *rules) match(ctx context.Context, c *credentials, realm, method string) (user string, expired, ok bool, err error) {
 	if s.Ephemeral != nil {
 		if user, passwords, expired, ok := s.Ephemeral.Passwords(c.username); ok {
 			matched := false
@@ -115,7 +115,7 @@ func (s *Step) match(ctx context.Context, c *credentials, realm, method string) 
 
 // failed tells of a login that failed. A datagram may have come from anywhere: its source is blamed only when the nonce was
 // sent to it.
-func (s *Step) failed(r *request.Request, user, nonce string, why error) {
+func (s *rules) failed(r *request.Request, user, nonce string, why error) {
 	r.Log.Warn("authentication failed", zap.String("user", user), zap.Stringer("source", r.Source), zap.Error(why))
 	if s.Failed == nil || r.Conn == nil {
 		return

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/emiago/sipgo/sip"
+
 	"github.com/tandem-sbc/tandem/proxy/internal/request"
 	"go.uber.org/zap"
 )
@@ -194,6 +196,38 @@ func (e *Edge) Listeners() []Bound {
 		out = append(out, Bound{Name: l.Name, Transport: l.Transport, Addr: l.addr, SentBy: l.sentBy, Profile: l.Profile})
 	}
 	return out
+}
+
+// Connections counts the stream and WebSocket connections that are up.
+func (e *Edge) Connections() map[request.Transport]int {
+	counts := map[request.Transport]int{}
+	for _, l := range e.listeners {
+		if l.packet == nil {
+			counts[l.Transport] = 0
+		}
+	}
+	e.table.count(counts)
+	return counts
+}
+
+// Supposed is a connection by which nothing ever comes: that of a peer at remote who speaks to the named listener, or to the first one
+// for ""; nil if there is no such listener. It is for questions of the kind "what if".
+func (e *Edge) Supposed(remote netip.AddrPort, listener string) request.Connection {
+	for _, l := range e.listeners {
+		if listener == "" || l.Name == listener {
+			return supposed{l, remote}
+		}
+	}
+	return nil
+}
+
+// Read parses a whole message as a listener does. The error says what is malformed.
+func Read(data []byte) (sip.Message, error) {
+	msg, fault, err := parse(data)
+	if err == nil && fault != "" {
+		err = errors.New(fault)
+	}
+	return msg, err
 }
 
 // Owns reports whether host and port (0: the default of any transport) are an address of one of the listeners, as used in

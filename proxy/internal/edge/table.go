@@ -47,6 +47,14 @@ func newTable() *table {
 	}
 }
 
+func (t *table) count(counts map[request.Transport]int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, c := range t.byID {
+		counts[c.Transport()]++
+	}
+}
+
 func (t *table) newID() request.ConnectionID {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
@@ -32,8 +33,8 @@ type Config struct {
 
 // Gate implements transaction.Gate.
 type Gate struct {
-	cfg Config
-	log *zap.Logger
+	current atomic.Pointer[Config]
+	log     *zap.Logger
 
 	mu      sync.Mutex
 	sources map[netip.Addr]*bucket
@@ -49,6 +50,13 @@ type bucket struct {
 
 // NewGate makes a gate.
 func NewGate(cfg Config, log *zap.Logger) *Gate {
+	g := &Gate{log: log, sources: map[netip.Addr]*bucket{}, now: time.Now}
+	g.Configure(cfg)
+	return g
+}
+
+// Configure makes the gate go by another configuration from the next message on; what sources have used up stays.
+func (g *Gate) Configure(cfg Config) {
 	if cfg.Rate <= 0 {
 		cfg.Rate = 1000
 	}
@@ -58,14 +66,15 @@ func NewGate(cfg Config, log *zap.Logger) *Gate {
 	if cfg.Sources <= 0 {
 		cfg.Sources = 65536
 	}
-	return &Gate{cfg: cfg, log: log, sources: map[netip.Addr]*bucket{}, now: time.Now}
+	g.current.Store(&cfg)
 }
 
 // Admit implements transaction.Gate: denied sources, scanners and floods are dropped without an answer. Responses are not
 // counted: those that belong to no transaction are dropped anyway.
 func (g *Gate) Admit(conn request.Connection, msg sip.Message) bool {
+	cfg := g.current.Load()
 	addr := conn.Remote().Addr()
-	if g.cfg.Denied != nil && g.cfg.Denied(addr) {
+	if cfg.Denied != nil && cfg.Denied(addr) {
 		return false
 	}
 	req, ok := msg.(*sip.Request)
@@ -75,9 +84,9 @@ func (g *Gate) Admit(conn request.Connection, msg sip.Message) bool {
 	if g.Trusts(conn) {
 		return true
 	}
-	if len(g.cfg.Agents) > 0 && g.scanner(req) {
-		if g.cfg.Scanner != nil {
-			g.cfg.Scanner(conn)
+	if len(cfg.Agents) > 0 && g.scanner(req) {
+		if cfg.Scanner != nil {
+			cfg.Scanner(conn)
 		}
 		return false
 	}
@@ -86,12 +95,14 @@ func (g *Gate) Admit(conn request.Connection, msg sip.Message) bool {
 
 // Trusts reports a trusted peer.
 func (g *Gate) Trusts(conn request.Connection) bool {
-	return g.cfg.Trusted != nil && g.cfg.Trusted(conn)
+	trusted := g.current.Load().Trusted
+	return trusted != nil && trusted(conn)
 }
 
 func (g *Gate) scanner(req *sip.Request) bool {
+	cfg := g.current.Load()
 	agent := strings.ToLower(request.Header(req, "User-Agent"))
-	for _, a := range g.cfg.Agents {
+	for _, a := range cfg.Agents {
 		if a != "" && strings.Contains(agent, a) {
 			return true
 		}
@@ -101,18 +112,19 @@ func (g *Gate) scanner(req *sip.Request) bool {
 
 // take takes one token of a source's bucket.
 func (g *Gate) take(addr netip.Addr) bool {
+	cfg := g.current.Load()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := g.now()
 	b := g.sources[addr]
 	if b == nil {
-		if len(g.sources) >= g.cfg.Sources {
+		if len(g.sources) >= cfg.Sources {
 			g.forget(now)
 		}
-		b = &bucket{tokens: g.cfg.Burst, at: now}
+		b = &bucket{tokens: cfg.Burst, at: now}
 		g.sources[addr] = b
 	}
-	b.tokens = min(g.cfg.Burst, b.tokens+now.Sub(b.at).Seconds()*g.cfg.Rate)
+	b.tokens = min(cfg.Burst, b.tokens+now.Sub(b.at).Seconds()*cfg.Rate)
 	b.at = now
 	if b.tokens < 1 {
 		if b.refused++; b.refused&(b.refused-1) == 0 {
@@ -127,12 +139,13 @@ func (g *Gate) take(addr netip.Addr) bool {
 // forget makes room, for many at a time, so that a flood of forged sources does not cost a walk over all of them each: first
 // sources whose bucket is full again, which lose nothing by it, else some at random.
 func (g *Gate) forget(now time.Time) {
+	cfg := g.current.Load()
 	for addr, b := range g.sources {
-		if b.tokens+now.Sub(b.at).Seconds()*g.cfg.Rate >= g.cfg.Burst {
+		if b.tokens+now.Sub(b.at).Seconds()*cfg.Rate >= cfg.Burst {
 			delete(g.sources, addr)
 		}
 	}
-	want := g.cfg.Sources - g.cfg.Sources/8 - 1
+	want := cfg.Sources - cfg.Sources/8 - 1
 	for addr := range g.sources {
 		if len(g.sources) <= want {
 			return

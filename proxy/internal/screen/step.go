@@ -3,6 +3,7 @@ package screen
 import (
 	"context"
 	"strings"
+	"sync/atomic"
 
 	"github.com/emiago/sipgo/sip"
 	"github.com/tandem-sbc/tandem/proxy/internal/request"
@@ -13,10 +14,17 @@ import (
 const maxVias = 70
 
 // Step checks a request as RFC 3261 §16.3 wants it. What the parser could not read was answered before.
-type Step struct{ cfg Config }
+type Step struct{ current atomic.Pointer[Config] }
 
 // NewStep makes the step.
-func NewStep(cfg Config) *Step { return &Step{cfg: cfg} }
+func NewStep(cfg Config) *Step {
+	s := new(Step)
+	s.Configure(cfg)
+	return s
+}
+
+// Configure makes the step go by another configuration from the next request on.
+func (s *Step) Configure(cfg Config) { s.current.Store(&cfg) }
 
 // Handle implements request.Step.
 func (s *Step) Handle(_ context.Context, r *request.Request) (request.Verdict, error) {
@@ -94,8 +102,9 @@ func unsupported(msg *sip.Request) error {
 
 // toProxy reports a request for the proxy itself: our address and no user.
 func (s *Step) toProxy(r *request.Request) bool {
+	cfg := s.current.Load()
 	uri := r.Msg.Recipient
-	return r.Msg.Method == sip.OPTIONS && !r.InDialog && uri.User == "" && s.cfg.Owns != nil && s.cfg.Owns(uri.Host, uri.Port)
+	return r.Msg.Method == sip.OPTIONS && !r.InDialog && uri.User == "" && cfg.Owns != nil && cfg.Owns(uri.Host, uri.Port)
 }
 
 // options answers the keep-alive of carriers and phones without touching anything else (RFC 3261 §11).
@@ -116,7 +125,8 @@ func (s *Step) options(r *request.Request) (request.Verdict, error) {
 // reflects reports an answer with more bytes than its question over UDP to a source that is not trusted: the source may be
 // forged, and the answer would hit somebody else.
 func (s *Step) reflects(r *request.Request, res *sip.Response) bool {
-	if r.Conn == nil || r.Conn.Transport() != request.UDP || (s.cfg.Trusted != nil && s.cfg.Trusted(r.Conn)) {
+	cfg := s.current.Load()
+	if r.Conn == nil || r.Conn.Transport() != request.UDP || (cfg.Trusted != nil && cfg.Trusted(r.Conn)) {
 		return false
 	}
 	return len(res.String()) > len(r.Original.String())

@@ -28,6 +28,7 @@ type Settings struct {
 	Web       Web                `yaml:"web"`
 	Limits    Limits             `yaml:"limits"`
 	Log       Log                `yaml:"log"`
+	Admin     Admin              `yaml:"admin"`
 }
 
 // Listener is one listening socket.

@@ -26,6 +26,7 @@ func (s *Settings) validate(doc *conf.Document) {
 	s.validateMedia(doc)
 	s.validateDialogs(doc)
 	s.validateRest(doc)
+	s.validateAdmin(doc)
 	s.validateTLS(doc)
 	s.validateGuard(doc)
 	s.validateTokens(doc)

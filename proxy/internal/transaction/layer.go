@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
@@ -99,6 +100,8 @@ type Layer struct {
 	user   User
 	lost   func(request.Connection)
 
+	answers [7]atomic.Uint64 // by the first digit of the status code
+
 	mu      sync.Mutex
 	closed  bool
 	servers map[string]*Server
@@ -180,6 +183,15 @@ func (l *Layer) Count() (servers, clients int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.servers), len(l.clients)
+}
+
+// Answers is how many responses server transactions have sent since the start, by the first digit of their status code, repetitions not
+// counted.
+func (l *Layer) Answers() (counts [7]uint64) {
+	for i := range counts {
+		counts[i] = l.answers[i].Load()
+	}
+	return counts
 }
 
 // Receive implements edge.Handler.

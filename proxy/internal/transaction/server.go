@@ -73,7 +73,16 @@ func (s *Server) Send(res *sip.Response) error {
 		return ErrDone
 	}
 	s.mu.Unlock()
+	s.layer.answers[class(res.StatusCode)].Add(1)
 	return s.write(res)
+}
+
+// class is the first digit of a status code, 0 for what is none.
+func class(code int) int {
+	if code < 100 || code > 699 {
+		return 0
+	}
+	return code / 100
 }
 
 // advance moves the state machine by a response of the core; the lock is held.
