@@ -19,10 +19,10 @@ const (
 )
 
 func TestMission(t *testing.T) {
-	built := programs(t)
-	for _, daemon := range []string{"mediad", "rtpengine"} {
+	s := newSite(t, programs(t))
+	for _, daemon := range []string{"rtpengine", "mediad"} {
 		t.Run(daemon, func(t *testing.T) {
-			s := newSite(t, built, daemon)
+			s.open(t, daemon)
 			t.Run("a phone calls a browser", s.phoneCallsBrowser)
 			t.Run("a browser calls a phone", s.browserCallsPhone)
 			t.Run("a browser calls a browser", s.browserCallsBrowser)

@@ -3,6 +3,7 @@
 package mission
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -43,6 +45,7 @@ type site struct {
 	pbx          *pbx
 	phoneA       *harness.Phone
 	phoneB       *harness.Phone
+	browsers     [2]*harness.Browser // one behind each NAT
 	page, other  *harness.Page
 }
 
@@ -61,24 +64,42 @@ func programs(t *testing.T) map[string]string {
 	return built
 }
 
-// newSite starts the border with a media daemon, the office, and a browser behind each NAT.
-func newSite(t *testing.T, built map[string]string, daemon string) *site {
+// newSite starts the office, and a browser behind each NAT.
+func newSite(t *testing.T, built map[string]string) *site {
 	t.Helper()
-	dir := t.TempDir()
+	s := &site{topology: build(t), dir: t.TempDir(), programs: built}
 	if os.Getenv("EXAM_KEEP") != "" {
-		dir = absolute(t, filepath.Join("..", "out", "mission", daemon))
-		must(t, os.RemoveAll(dir))
-		must(t, os.MkdirAll(dir, 0o755))
+		s.dir = absolute(t, filepath.Join("..", "out", "mission"))
+		must(t, os.RemoveAll(s.dir))
+		must(t, os.MkdirAll(s.dir, 0o755))
 	}
-	s := &site{topology: build(t), dir: dir, programs: built}
-	s.pbx = startPBX(t, dir, pbxAddress)
-	s.startBorder(t, daemon)
+	s.pbx = startPBX(t, s.dir, pbxAddress)
 	s.phoneA = s.desk(t, "phoneA", deskA, deskUser)
 	s.phoneB = s.desk(t, "phoneB", deskB, deskUser2)
-	s.page = s.browser(t, s.pageA, "a", pageUser, "jssip")
-	s.other = s.browser(t, s.pageB, "b", otherUser, "sipjs")
-	must(t, s.other.Microphone(otherHz))
+	var started sync.WaitGroup
+	var errs [2]error
+	for i, home := range []*harness.Namespace{s.pageA, s.pageB} {
+		started.Go(func() {
+			s.browsers[i], errs[i] = home.StartBrowser(absolute(t, "../browser"), filepath.Join(s.dir, fmt.Sprint("browser", i)))
+		})
+	}
+	started.Wait()
+	for _, b := range s.browsers {
+		if b != nil {
+			t.Cleanup(func() { _ = b.Stop() })
+		}
+	}
+	must(t, errors.Join(errs[:]...))
 	return s
+}
+
+// open starts the border with a media daemon, and opens the pages.
+func (s *site) open(t *testing.T, daemon string) {
+	t.Helper()
+	s.startBorder(t, daemon)
+	s.page = s.openPage(t, s.browsers[0], "a-"+daemon, pageUser, "jssip")
+	s.other = s.openPage(t, s.browsers[1], "b-"+daemon, otherUser, "sipjs")
+	must(t, s.other.Microphone(otherHz))
 }
 
 func absolute(t *testing.T, path string) string {
@@ -236,15 +257,13 @@ func (s *site) desk(t *testing.T, name, host, user string) *harness.Phone {
 	return p
 }
 
-func (s *site) browser(t *testing.T, where *harness.Namespace, name, user, library string) *harness.Page {
+func (s *site) openPage(t *testing.T, b *harness.Browser, name, user, library string) *harness.Page {
 	t.Helper()
-	b, err := where.StartBrowser(absolute(t, "../browser"), filepath.Join(s.dir, name))
-	must(t, err)
-	t.Cleanup(func() { _ = b.Stop() })
 	page, err := b.OpenPage(name, library, user, "wss://"+public+"/ws", 20*time.Second)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, s.proxy.Tail(3000))
 	}
+	t.Cleanup(func() { _ = page.Close() }) // or it registers with the next proxy; one may be closed already
 	return page
 }
 
