@@ -23,7 +23,7 @@ type Call struct {
 	registry *Registry
 	id       string
 	others   []string  // ids of the calls that were merged into it; guarded by mu, and by that of the registry
-	shard    uint64    // all streams of a call are served by one worker of the engine
+	shard    uint64    // all streams of a call are served by one worker of the engine; guarded by mu
 	created  time.Time // guarded by mu
 	operated operated  // guarded by mu
 	log      *zap.Logger

@@ -115,6 +115,7 @@ func (v view) state(index int, sum *ng.CallState) ng.MediaState {
 		s.Streams = []ng.StreamState{v.refused(componentRTP), v.refused(componentRTCP)}
 		return s
 	}
+	s.Streams = make([]ng.StreamState, 0, components)
 	for component, stream := range v.streams {
 		st := stream.Statistics()
 		s.Streams = append(s.Streams, v.stream(component, stream, st))
@@ -144,11 +145,14 @@ func (v view) stream(component int, stream *flow.Stream, st flow.Statistics) ng.
 	}
 	s := ng.StreamState{
 		LocalPort: int(local.Port()), LocalAddress: local.Addr().String(), Family: familyName(local.Addr()),
-		Endpoint: endpointState(current), AdvertisedEndpoint: endpointState(signalled),
+		Endpoint:    endpointState(current),
 		CryptoSuite: v.suite(component), Flags: v.streamFlags(component, stream),
 		LastPacket: st.LastPacket.Unix(), LastUserPacket: st.LastPacket.Unix(), SSRC: st.SSRC,
 		Stats:    counters(st),
 		StatsOut: ng.Counters{Packets: st.PacketsOut, Bytes: st.BytesOut, Errors: st.ErrorsOut},
+	}
+	if s.AdvertisedEndpoint = s.Endpoint; signalled != current {
+		s.AdvertisedEndpoint = endpointState(signalled)
 	}
 	s.Engine, s.KernelRefused = v.engine.Carrier(stream)
 	if !st.LastCarried.IsZero() {
@@ -216,6 +220,9 @@ func (m *media) handshaken(component int) string {
 // flagList collects those that are on.
 type flagList []string
 
+// newFlagList has room for as many as most have.
+func newFlagList() flagList { return make(flagList, 0, 6) }
+
 func (l *flagList) add(on bool, name string) {
 	if on {
 		*l = append(*l, name)
@@ -223,7 +230,7 @@ func (l *flagList) add(on bool, name string) {
 }
 
 func (v view) streamFlags(component int, stream *flow.Stream) []string {
-	var l flagList
+	l := newFlagList()
 	rtp := component == componentRTP
 	source := &v.side.Local.Source
 	l.add(rtp, "RTP")
@@ -243,7 +250,7 @@ func (v view) streamFlags(component int, stream *flow.Stream) []string {
 }
 
 func (v view) flags() []string {
-	var l flagList
+	l := newFlagList()
 	local, remote := &v.side.Local, &v.side.Remote
 	ice := local.ICE.Mode != negotiate.ICENone
 	hears, talks := remote.Direction != sdp.SendOnly, remote.Direction != sdp.RecvOnly

@@ -55,8 +55,9 @@ func unlock(calls []*Call) {
 }
 
 // merge makes the others part of the first of the calls, which are locked: all
-// their parties, and their names, by which commands find it from now on. Nothing
-// has changed after an error, which wraps an ng.Reason.
+// their parties, and their names, by which commands find it from now on. After an
+// error, which wraps an ng.Reason, each is what it was, but may be served by
+// another worker.
 func (r *Registry) merge(calls []*Call) error {
 	first := calls[0]
 	if err := mergeable(calls); err != nil {
@@ -66,6 +67,9 @@ func (r *Registry) merge(calls []*Call) error {
 		if err := r.cfg.Engine.Move(first.shard, c.streams()...); err != nil {
 			return fmt.Errorf("%w: %w", ng.ReasonInternal, err)
 		}
+		c.shard = first.shard // where it is well off alone, too, should the next one fail
+	}
+	for _, c := range calls[1:] {
 		first.absorb(c)
 		r.rename(c, first)
 	}

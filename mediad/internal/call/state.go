@@ -50,26 +50,21 @@ func (c *Call) stateLocked(wanted map[*party]bool) *ng.CallState {
 		SSRC:       c.sourcesState(),
 		Tags:       make(map[string]*ng.TagState),
 	}
-	names := c.names()
 	for _, p := range c.parties {
 		if wanted != nil && !wanted[p] {
 			continue
 		}
-		s.Tags[names[p]] = c.partyState(p, s)
+		s.Tags[p.key()] = c.partyState(p, s)
 	}
 	return s
 }
 
-// names gives each party the key that it has in a reply.
-func (c *Call) names() map[*party]string {
-	names := make(map[*party]string)
-	for _, p := range c.parties {
-		names[p] = p.tag
-		if p.tag == "" {
-			names[p] = fmt.Sprintf("<untagged %d>", p.number)
-		}
+// key names the party in a reply.
+func (p *party) key() string {
+	if p.tag == "" {
+		return fmt.Sprintf("<untagged %d>", p.number)
 	}
-	return names
+	return p.tag
 }
 
 func (c *Call) partyState(p *party, sum *ng.CallState) *ng.TagState {
@@ -82,6 +77,7 @@ func (c *Call) partyState(p *party, sum *ng.CallState) *ng.TagState {
 	for _, s := range p.subscribers {
 		t.Subscribers = append(t.Subscribers, ng.Subscription{Tag: s.listener.tag, Type: s.kind()})
 	}
+	t.Medias = make([]ng.MediaState, 0, len(p.present.medias))
 	for i := range p.present.medias {
 		t.Medias = append(t.Medias, c.view(p, i).state(i, sum))
 	}

@@ -130,14 +130,14 @@ func sameCodec(a, b sdp.Payload) bool {
 // codec of its own. A codec of the list transcode that was offered comes back
 // behind it: it needs no transcoding.
 func selected(list []sdp.Payload, codec *ng.Codec) []sdp.Payload {
+	if !slices.ContainsFunc(list, func(c sdp.Payload) bool { return stripped(codec, c) }) {
+		return list
+	}
 	kept := make([]sdp.Payload, 0, len(list))
 	for _, c := range list {
 		if !stripped(codec, c) {
 			kept = append(kept, c)
 		}
-	}
-	if len(kept) == len(list) {
-		return list
 	}
 	spared := len(kept)
 	if slices.ContainsFunc([][]string{codec.Strip, codec.Mask, codec.Consume}, everything) {

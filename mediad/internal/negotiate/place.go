@@ -167,10 +167,8 @@ func legacyFamily(name string, family ng.AddressFamily) ng.AddressFamily {
 // fallback returns the interface for those that name none, which stands for its
 // group: the first one with the family, or the first.
 func (p *Plan) fallback(f ng.AddressFamily) Interface {
-	if fit := withFamily(p.opts.Interfaces, f); len(fit) > 0 {
-		return fit[0]
-	}
-	return p.opts.Interfaces[0]
+	fit := slices.IndexFunc(p.opts.Interfaces, func(i Interface) bool { return i.has(f) })
+	return p.opts.Interfaces[max(fit, 0)]
 }
 
 // members returns the interfaces that a name stands for: the one called so and

@@ -349,8 +349,8 @@ func (s *Side) release() {
 
 // grow makes the party n sides long.
 func (p *Party) grow(n int) {
-	for len(p.Sides) < n {
-		p.Sides = append(p.Sides, Side{})
+	if len(p.Sides) < n {
+		p.Sides = append(p.Sides, make([]Side, n-len(p.Sides))...)
 	}
 }
 
