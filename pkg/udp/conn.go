@@ -99,6 +99,9 @@ func (c *Conn) setup(local netip.AddrPort, opt Options) error {
 	if err := unix.Bind(c.fd, sa); err != nil {
 		return fmt.Errorf("udp: bind %s: %w", local, err)
 	}
+	if c.local = local; local.Port() != 0 {
+		return nil
+	}
 	bound, err := unix.Getsockname(c.fd)
 	if err != nil {
 		return fmt.Errorf("udp: getsockname: %w", err)

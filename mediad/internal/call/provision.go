@@ -20,19 +20,23 @@ import (
 type provision struct {
 	call *Call
 	tos  *int
+	new  []*flow.Stream // to be attached, all at once
 	undo []func()
 }
 
 // rollback gives back everything that was got and is not kept. It is to be
 // deferred, so that a command that panics takes no ports along.
 func (p *provision) rollback() {
+	if len(p.new) > 0 {
+		p.call.registry.cfg.Engine.Detach(p.new...) // before their ports go
+	}
 	for i := len(p.undo) - 1; i >= 0; i-- {
 		p.undo[i]()
 	}
 }
 
 // keep says that what was got belongs to the call now.
-func (p *provision) keep() { p.undo = nil }
+func (p *provision) keep() { p.new, p.undo = nil, nil }
 
 // party returns the medias for the sides of a party, made from those it has.
 func (p *provision) party(q *party, old []*media, sides []negotiate.Side) ([]*media, error) {
@@ -93,7 +97,8 @@ func (p *provision) ports(m *media, l *negotiate.Local) error {
 	m.streams = [components]*flow.Stream{
 		flow.NewStream(pair.RTP, p.call.shard, now), flow.NewStream(pair.RTCP, p.call.shard, now),
 	}
-	return p.attach(m.streams)
+	p.open(m.streams)
+	return nil
 }
 
 // further gets pairs of ports on the other addresses of the interface while ICE
@@ -119,9 +124,7 @@ func (p *provision) further(m *media, l *negotiate.Local) error {
 		at := place{pair: pair, streams: [components]*flow.Stream{
 			m.streams[componentRTP].NewFurther(pair.RTP, now), m.streams[componentRTCP].NewFurther(pair.RTCP, now),
 		}}
-		if err := p.attach(at.streams); err != nil {
-			return err
-		}
+		p.open(at.streams)
 		m.further = append(m.further, at)
 	}
 	return nil
@@ -134,8 +137,8 @@ func (p *provision) noPorts(l *negotiate.Local, err error) error {
 	return fmt.Errorf("%w: %w", ng.ReasonOutOfPorts, err)
 }
 
-// attach gives new streams to the engine.
-func (p *provision) attach(streams [components]*flow.Stream) error {
+// open notes new streams, for attach.
+func (p *provision) open(streams [components]*flow.Stream) {
 	for _, s := range streams {
 		if p.tos != nil {
 			if err := s.SetTOS(uint8(*p.tos)); err != nil {
@@ -143,9 +146,15 @@ func (p *provision) attach(streams [components]*flow.Stream) error {
 			}
 		}
 	}
-	engine := p.call.registry.cfg.Engine
-	p.undo = append(p.undo, func() { engine.Detach(streams[:]...) })
-	if err := engine.Attach(streams[:]...); err != nil {
+	p.new = append(p.new, streams[:]...)
+}
+
+// attach gives the new streams of all parties to the engine.
+func (p *provision) attach() error {
+	if len(p.new) == 0 {
+		return nil // so that no worker is asked
+	}
+	if err := p.call.registry.cfg.Engine.Attach(p.new...); err != nil {
 		return fmt.Errorf("%w: attach: %w", ng.ReasonOutOfPorts, err)
 	}
 	return nil

@@ -190,6 +190,9 @@ func (p *provision) execute(d dialogue, from, to *terms, plan *negotiate.Plan) (
 	if err != nil {
 		return "", err
 	}
+	if err := p.attach(); err != nil {
+		return "", err
+	}
 	locals, err := p.locals(toMedias, plan.To.Sides)
 	if err != nil {
 		return "", err

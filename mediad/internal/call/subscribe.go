@@ -195,6 +195,9 @@ func (c *Call) provide(req *ng.Request, p *party, t *terms, plan *negotiate.Plan
 	need := &provision{call: c, tos: req.TOS}
 	defer need.rollback()
 	medias, err := need.party(p, t.medias, plan.To.Sides)
+	if err == nil {
+		err = need.attach()
+	}
 	var locals []negotiate.LocalMedia
 	if err == nil {
 		locals, err = need.locals(medias, plan.To.Sides)
@@ -256,6 +259,9 @@ func (c *Call) answerOffered(req *ng.Request, tag string) (leftovers, error) {
 	need := &provision{call: c, tos: req.TOS}
 	defer need.rollback()
 	medias, err := need.party(listener, t.medias, plan.From.Sides)
+	if err == nil {
+		err = need.attach()
+	}
 	if err != nil {
 		return leftovers{}, err
 	}
