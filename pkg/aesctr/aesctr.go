@@ -1,5 +1,7 @@
 // Package aesctr is AES in counter mode for many short messages under one key, as in SRTP. cipher.NewCTR copies the key schedule into a new
-// allocation for each message, which costs more than the message; a Cipher of this package allocates nothing.
+// allocation for each message, which costs more than the message; a Cipher of this package allocates nothing. With Go 1.26 that is 512 bytes
+// and, like crypto/aes block by block, several times as long for the 160 bytes of a packet (BenchmarkXOR): a twentieth of all that a relayed
+// SRTP packet costs, or more, which is why there is assembly here.
 package aesctr
 
 import (
