@@ -347,7 +347,8 @@ func (s *site) round(round int) time.Duration {
 		s.t.Fatalf("round %d, %s after the loss of daemon %d was seen: %v", round, time.Since(lost), victim+1, err)
 	}
 	back := time.Since(lost)
-	if n, err := s.ng(1 - victim).Calls(); err != nil || len(n) == 0 {
+	// One that is back at once may have got them again.
+	if n, err := s.ng(1 - victim).Calls(); err != nil || len(n) == 0 && !quick {
 		s.t.Fatalf("round %d: the other daemon has %d calls, %v", round, len(n), err)
 	}
 	// A side's own offer, and new calls, go on as ever.
