@@ -53,6 +53,7 @@ profiles:
   hidden: {flags: "RTP/AVP ICE=remove DTLS=passive SDES-off rtcp-mux-demux replace-origin replace-session-connection", topology_hiding: true}
 storage: {path: "%[6]s/proxy.db"}
 tls: {local_ca: "%[6]s/ca"}
+bans: {failures: 0}
 dialogs: {media_check: 1s}
 limits: {ping: 1s}
 log: {level: debug}

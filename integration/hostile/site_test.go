@@ -40,6 +40,7 @@ media:
   nodes: ["udp:%[1]s:12223"]
 storage: {path: ":memory:"}
 tls: {local_ca: "ca"}
+bans: {failures: 0}
 limits: {handshake: 3s, connections: 15000, connections_per_source: 1000}
 log: {level: debug}
 `
