@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/tandem-sbc/tandem/proxy/internal/app"
+	"github.com/tandem-sbc/tandem/proxy/internal/settings"
 )
 
 const usage = `usage:
@@ -22,6 +23,7 @@ const usage = `usage:
                          ask the proxy that runs with FILE (by its admin.address)
                          what it would do with a request from the address and
                          port FROM
+  proxy schema           print the JSON schema of the file, for editors
   proxy user set|delete FILE USER@DOMAIN
                          change an account in the store of FILE; the password
                          is read from standard input
@@ -62,6 +64,12 @@ func command(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 			}
 			fmt.Fprintf(stdout, "%s: good\n", args[1])
 			return nil
+		case "schema":
+			if len(args) != 1 {
+				return errUsage
+			}
+			_, err := stdout.Write(settings.Schema)
+			return err
 		case "explain":
 			if len(args) != 3 {
 				return errUsage
