@@ -50,6 +50,7 @@ type site struct {
 	programs       map[string]string
 	daemons        [2]string // programs of the media daemons
 	media          [2]*harness.Process
+	up             [2]time.Time // since when they run
 	proxy          *harness.Process
 	caller, callee *phone
 }
@@ -147,6 +148,7 @@ func (s *site) startMedia(i int) {
 	if err := s.media[i].Ready(s.ng(i).Ping); err != nil {
 		s.t.Fatal(err)
 	}
+	s.up[i] = time.Now()
 }
 
 // kill ends a media daemon as a power cut does.
@@ -333,8 +335,11 @@ func (s *site) round(round int) time.Duration {
 	if inGlare(round) {
 		s.callee.glare.Store(3)
 	}
-	s.kill(victim)
 	quick := round%4 == 1 // it is back before anybody looks, and knows nothing
+	if quick {            // daemons tell their age in whole seconds
+		time.Sleep(time.Until(s.up[victim].Add(5 * time.Second)))
+	}
+	s.kill(victim)
 	if quick {
 		s.startMedia(victim)
 	}
