@@ -131,8 +131,8 @@ func FuzzPacket(f *testing.F) {
 				return
 			}
 			_, _, _, _, _ = p.Marker(), p.PayloadType(), p.Sequence(), p.Timestamp(), p.SSRC()
-			if pt := p.PayloadType(); pt >= 64 && pt < 96 {
-				t.Fatalf("payload type %d taken for RTP", pt)
+			if pt := p.PayloadType(); pt >= 64 && pt < 96 && p.Marker() {
+				t.Fatalf("packet type %d of RTCP taken for RTP", data[1])
 			}
 			if payload := p.Payload(); n+len(payload) > len(data) {
 				t.Fatalf("header %d and payload %d exceed %d", n, len(payload), len(data))
