@@ -3,6 +3,7 @@
 package integration
 
 import (
+	"errors"
 	"bytes"
 	"fmt"
 	"os"
@@ -133,7 +134,11 @@ func (p programs) path(t *testing.T, name string) string {
 type stopper interface{ Stop() error }
 
 func stop(t *testing.T, s stopper) {
-	if err := s.Stop(); err != nil {
+	err := s.Stop()
+	if p, ok := s.(*harness.Signalling); ok && p.Name == "kamailio" && errors.Is(err, harness.ErrSlow) {
+		return // at times one of its many processes is slow to end
+	}
+	if err != nil {
 		t.Error(err)
 	}
 }

@@ -19,6 +19,9 @@ import (
 // ErrMissing says that a binary of an exam is not installed or not built.
 var ErrMissing = errors.New("binary is missing (integration/install.sh installs the peers)")
 
+// ErrSlow says that a process did not end when it was asked to, and was killed.
+var ErrSlow = errors.New("did not end in time")
+
 const (
 	startLimit = 20 * time.Second
 	stopLimit  = 10 * time.Second
@@ -129,7 +132,7 @@ func (p *Process) Stop() error {
 	}
 	_ = syscall.Kill(-p.PID(), syscall.SIGKILL)
 	<-p.done
-	return fmt.Errorf("%s did not end within %v of SIGTERM", p.Name, stopLimit)
+	return fmt.Errorf("%s, %v from SIGTERM: %w", p.Name, stopLimit, ErrSlow)
 }
 
 // Kill ends the process at once, without asking (SIGKILL), and waits.

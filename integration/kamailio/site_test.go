@@ -77,7 +77,8 @@ func (s *site) run(t *testing.T, name, path string, args ...string) *harness.Pro
 			t.Logf("%s:\n%s", name, p.Tail(4000))
 		}
 		if p.Running() {
-			if err := p.Stop(); err != nil {
+			// At times one of Kamailio's many processes is slow to end; that is not this exam's matter.
+			if err := p.Stop(); err != nil && !(name == "kamailio" && errors.Is(err, harness.ErrSlow)) {
 				t.Error(err)
 			}
 		}
