@@ -26,7 +26,6 @@ type agent struct {
 	cseq    int
 	waiting map[string]chan string // branch → responses
 	ended   map[string]bool        // Call-IDs that the other side or the proxy has ended
-	err     error                  // of the last connection's reading
 }
 
 func newAgent(name, via, host string) *agent {

@@ -40,10 +40,10 @@ log: {level: debug}
 
 // site is a proxy between a telephone exchange (SIPp) and a carrier (Kamailio) with a phone behind (SIPp).
 type site struct {
-	t                                    *testing.T
-	dir                                  string
-	proxy, carrier, pbx, phone           string // host:port
-	proxyProcess, carrierProcess, callee *harness.Process
+	t                            *testing.T
+	dir                          string
+	proxy, carrier, pbx, phone   string // host:port
+	proxyProcess, carrierProcess *harness.Process
 }
 
 func newSite(t *testing.T, number int, algorithm string) *site {
