@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"strconv"
-	"strings"
 
 	"github.com/emiago/sipgo/sip"
 )
@@ -137,10 +136,10 @@ func encode(msg sip.Message) []byte {
 	if msg.ContentLength() == nil {
 		msg = withLength(msg)
 	}
-	var b strings.Builder
+	var b bytes.Buffer
 	b.Grow(1024 + len(msg.Body()))
 	msg.StringWrite(&b)
-	return []byte(b.String())
+	return b.Bytes()
 }
 
 // withLength is a copy with Content-Length for messages that were built without one.

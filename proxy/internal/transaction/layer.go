@@ -337,10 +337,19 @@ func (l *Layer) build(conn request.Connection, req *sip.Request, at time.Time) *
 		Msg: request.Clone(req), Original: req, Conn: conn, Source: conn.Remote(), Received: at,
 		Profile: conn.Profile(), InDialog: request.ToTag(req) != "", Responder: noResponse{},
 	}
-	r.Log = l.log.With(zap.String("call-id", request.CallID(req)), zap.String("from-tag", request.FromTag(req)),
-		zap.String("method", string(req.Method)))
+	// Most requests have nothing to log, so the fields are made when the first line is.
+	r.Log = l.log.WithLazy(zap.Stringer("call-id", callID{req}), zap.Stringer("from-tag", fromTag{req}), zap.String("method", string(req.Method)))
 	return r
 }
+
+// callID and fromTag read their values when they are asked for.
+type (
+	callID  struct{ req *sip.Request }
+	fromTag struct{ req *sip.Request }
+)
+
+func (c callID) String() string  { return request.CallID(c.req) }
+func (f fromTag) String() string { return request.FromTag(f.req) }
 
 // noResponse is the responder of ACK, which has no response.
 type noResponse struct{}
