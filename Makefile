@@ -12,6 +12,8 @@ WEBPHONE := proxy/internal/webphone
 # Packages whose tests start goroutines run once more under the race detector
 # (which needs cgo); the packet path is among them.
 RACE := ./ng-protocol/... ./pkg/... ./mediad/... ./proxy/...
+# go vet runs by itself, and test binaries that nobody debugs are linked faster without DWARF.
+TEST := go test -vet=off -ldflags=-w
 
 build: webphone
 	go build -trimpath -o bin/ ./proxy ./mediad ./deploy/demo-phone ./deploy/demo ./ng-protocol/conformance/cmd/ng-conformance
@@ -39,22 +41,23 @@ test: build
 
 unit: webphone
 	go vet ./...
-	go test ./...
+	$(TEST) ./...
 	cd $(WEBPHONE) && npm test --silent
 
 race: webphone
-	CGO_ENABLED=1 go test -race -short $(RACE)
+	CGO_ENABLED=1 $(TEST) -race -short $(RACE)
 
-# Those that measure go one at a time: they share two or four cores with SIPp and
-# Chromium. The others mostly wait.
-COMPARING := ./integration/dropin ./integration/kamailio ./ng-protocol/conformance ./ng-protocol/ngclient \
+# Those that measure, or have a browser, go one at a time: they share two or four
+# cores with SIPp and Chromium. The others mostly wait.
+WAITING := $(addprefix ./integration/,acme behaviours dropin kamailio kill mission nodes storm trunk) \
+	./ng-protocol/conformance ./ng-protocol/ngclient ./proxy/internal/bridge \
 	./mediad ./mediad/internal/app ./mediad/internal/engine/... ./mediad/internal/negotiate ./mediad/internal/secure ./mediad/internal/settings
 
 integration: webphone
 	go vet -tags integration ./...
-	go test -p 1 -tags integration -count=1 -timeout 12m ./proxy/internal/bridge \
-		$$(go list -tags integration ./integration/... | grep -v -e /dropin$$ -e /kamailio$$)
-	go test -p 2 -tags integration -count=1 -timeout 12m $(COMPARING)
+	$(TEST) -p 1 -tags integration -count=1 -timeout 12m \
+		$$(go list -tags integration ./integration/... | grep -v -x -F "$$(go list -tags integration $(WAITING))")
+	$(TEST) -p 2 -tags integration -count=1 -timeout 12m $(WAITING)
 
 # The exams with media, with each engine of mediad forced in turn. It wants root.
 ENGINES ?= sockets steer kernel
